@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel table (layer 1, used by layer 0 for reading files): every system call that mews makes,
+ * in one struct that a test replaces. Called by everything in numa/, and by lib/ through place.h and
+ * fence.h. Invariant: no other file of the library makes a system call.
+ */
+#ifndef MEWS_NUMA_KERNEL_H
+#define MEWS_NUMA_KERNEL_H
+
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* Each entry behaves as the call of its name: -1 and errno (mmap: MAP_FAILED) on failure. */
+struct mews_kernel {
+	void *(*mmap)(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+	int (*munmap)(void *addr, size_t length);
+	int (*mprotect)(void *addr, size_t length, int prot);
+	int (*madvise)(void *addr, size_t length, int advice);
+	void *(*mremap)(void *old, size_t old_size, size_t new_size, int flags, void *to);
+	int (*memfd_create)(const char *name, unsigned flags);
+	int (*ftruncate)(int fd, off_t length);
+	int (*fallocate)(int fd, int mode, off_t offset, off_t length);
+	long (*mbind)(void *addr, unsigned long length, int mode, const unsigned long *mask,
+		      unsigned long maxnode, unsigned flags);
+	long (*move_pages)(int pid, unsigned long count, void **pages, const int *nodes,
+			   int *status, int flags);
+	int (*membarrier)(int cmd, unsigned flags, int cpu);
+	int (*getcpu)(unsigned *cpu, unsigned *node);
+	int (*sched_getaffinity)(pid_t pid, size_t size, cpu_set_t *set);
+	int (*getrlimit)(int resource, struct rlimit *limit);
+	int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
+	int (*futex_wake)(uint32_t *word, int count);
+	int (*open)(const char *path, int flags);
+	ssize_t (*read)(int fd, void *buffer, size_t size);
+	int (*close)(int fd);
+};
+
+/* The table in use. Tests point it at their own before they create a pool, and back after. */
+extern const struct mews_kernel *mews_kernel;
+
+/* The real calls. */
+extern const struct mews_kernel mews_kernel_real;
+
+#endif
