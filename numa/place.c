@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Placement (layer 1): memory on a node, or an error, never a SIGBUS later. Called by lib/slab.c and
+ * lib/pool.c. Invariant: what can fail for lack of memory is done before the reserved range is
+ * replaced (hugetlb), or without replacing it (anonymous memory, by mprotect): mmap over a range
+ * may leave a hole in it when it fails, which another thread's mmap would fill.
+ */
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <linux/memfd.h>
+#include <linux/mempolicy.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "kernel.h"
+#include "place.h"
+
+#define SIZE_2M ((size_t)2 << 20)
+#define SIZE_1G ((size_t)1 << 30)
+#define NODES_MAX 1024          /* as the largest kernel is built */
+#define WORD_BITS (8 * sizeof(unsigned long))
+#define STRICT_REFUSED (-EPERM) /* within this file: no lower rung would do better */
+
+static size_t page_size(void)
+{
+	return (size_t)getpagesize();   /* from the auxiliary vector: no system call */
+}
+
+static size_t round_up(size_t bytes, size_t to)
+{
+	return (bytes + to - 1) & ~(to - 1);
+}
+
+static bool multiple_of(const void *addr, size_t length, size_t size)
+{
+	return (((uintptr_t)addr | length) & (size - 1)) == 0;
+}
+
+/* Unmaps what lies beside [keep, keep + length) in [all, all + total), or, refused, all of it. */
+static void *trim(char *all, size_t total, char *keep, size_t length)
+{
+	size_t head = (size_t)(keep - all), tail = total - head - length;
+
+	if (head != 0 && mews_kernel->munmap(all, head) != 0) {
+		mews_place_release(all, total);
+		return NULL;
+	}
+	if (tail != 0 && mews_kernel->munmap(keep + length, tail) != 0) {
+		mews_place_release(keep, length + tail);
+		return NULL;
+	}
+	return keep;
+}
+
+void *mews_place_reserve(size_t length, size_t alignment)
+{
+	size_t page = page_size(), slack = alignment > page ? alignment - page : 0;
+	size_t bytes = round_up(length, page), total = bytes + slack;
+	char *all = MAP_FAILED, *keep = NULL;
+
+	if (bytes >= length && total >= bytes)
+		all = mews_kernel->mmap(NULL, total, PROT_NONE,
+					MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (all != MAP_FAILED)
+		keep = trim(all, total, slack == 0 ? all :
+			    (char *)round_up((uintptr_t)all, alignment), bytes);
+	if (keep == NULL)
+		errno = ENOMEM;
+	return keep;
+}
+
+void mews_place_release(void *addr, size_t length)
+{
+	int saved = errno;
+
+	mews_kernel->munmap(addr, length);
+	errno = saved;
+}
+
+int mews_place_table(void *addr, size_t length)
+{
+	int saved = errno, error = 0;
+
+	if (mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
+		error = -ENOMEM;
+	else    /* a sparse table would grow by huge pages; refused where there are none */
+		mews_kernel->madvise(addr, length, MADV_NOHUGEPAGE);
+	errno = saved;
+	return error;
+}
+
+/* Asks for the node. Returns 0, 1 (refused, and that is allowed), or STRICT_REFUSED. */
+static int bind_to_node(void *addr, size_t length, const struct mews_place_request *request)
+{
+	unsigned long mask[NODES_MAX / WORD_BITS] = { 0 };
+	bool strict = request->policy == MEWS_NODE_STRICT;
+
+	if (!request->bind)
+		return 0;
+	if (request->node < NODES_MAX) {
+		mask[request->node / WORD_BITS] = 1UL << (request->node % WORD_BITS);
+		/* The kernel takes one from the number of bits that it is told. */
+		if (mews_kernel->mbind(addr, length, strict ? MPOL_BIND : MPOL_PREFERRED, mask,
+				       NODES_MAX + 1, 0) == 0)
+			return 0;
+	}
+	return strict ? STRICT_REFUSED : 1;
+}
+
+/* 0, -ENOMEM, or -EINVAL: the kernel does not know the advice. */
+static int populate(void *addr, size_t length)
+{
+	if (mews_kernel->madvise(addr, length, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return errno == EINVAL ? -EINVAL : -ENOMEM;
+}
+
+/*
+ * Kernels before 5.14 do not know the advice: there each page is touched, and a memory cgroup that
+ * is full kills instead of refusing. Nothing better exists there.
+ */
+static int populate_base(void *addr, size_t length)
+{
+	int error = populate(addr, length);
+
+	if (error != -EINVAL)
+		return error;
+	for (size_t offset = 0; offset < length; offset += page_size())
+		*((volatile char *)addr + offset) = 0;
+	return 0;
+}
+
+/* Back to a bare reservation; one that merges with its neighbours, if the kernel lets us. */
+static void restore(void *addr, size_t length)
+{
+	if (mews_place_discard(addr, length) == 0)
+		return;
+	mews_kernel->madvise(addr, length, MADV_DONTNEED);
+	mews_kernel->mprotect(addr, length, PROT_NONE);
+}
+
+static int hugetlb_file(size_t length, unsigned size_flag)
+{
+	int fd = mews_kernel->memfd_create("mews", MFD_CLOEXEC | MFD_HUGETLB | size_flag);
+
+	if (fd < 0)
+		return -1;
+	if (mews_kernel->ftruncate(fd, (off_t)length) == 0)
+		return fd;
+	mews_kernel->close(fd);
+	return -1;
+}
+
+/*
+ * The draft, a second mapping of the file, takes all the blame: there the pages are reserved, bound
+ * and populated. Then they are in the file, and mapping it in place needs no page any more.
+ */
+static int back_from_file(int fd, void *addr, size_t length,
+			  const struct mews_place_request *request)
+{
+	int prot = PROT_READ | PROT_WRITE, bound, error;
+	void *draft = mews_kernel->mmap(NULL, length, prot, MAP_SHARED, fd, 0);
+
+	if (draft == MAP_FAILED)
+		return -ENOMEM;
+	bound = bind_to_node(draft, length, request);
+	/* Touching instead would risk a SIGBUS: before 5.14 this rung is not taken. */
+	error = bound < 0 ? bound : populate(draft, length);
+	if (error == 0 &&
+	    mews_kernel->mmap(addr, length, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		restore(addr, length);
+		error = -ENOMEM;
+	}
+	mews_place_release(draft, length);
+	if (error != 0)
+		return error;
+	populate(addr, length);         /* the page tables; a refusal costs a minor fault later */
+	return bound;
+}
+
+/* One rung of hugetlb pages. 0, 1 (not bound), or a negative error; the range is then as it was. */
+static int back_hugetlb(void *addr, size_t length, size_t size, unsigned size_flag,
+			const struct mews_place_request *request)
+{
+	int fd, result;
+
+	if (!multiple_of(addr, length, size))
+		return -ENOMEM;
+	fd = hugetlb_file(length, size_flag);
+	if (fd < 0)
+		return -ENOMEM;
+	result = back_from_file(fd, addr, length, request);
+	mews_kernel->close(fd);
+	return result;
+}
+
+/* Whether transparent huge pages can be had: "always [madvise] never" says no with the last. */
+static bool thp_enabled(void)
+{
+	char text[64];
+	int fd = mews_kernel->open("/sys/kernel/mm/transparent_hugepage/enabled", 0);
+	ssize_t length;
+
+	if (fd < 0)
+		return false;
+	length = mews_kernel->read(fd, text, sizeof(text) - 1);
+	mews_kernel->close(fd);
+	if (length <= 0)
+		return false;
+	text[length] = 0;
+	return strstr(text, "[never]") == NULL;
+}
+
+/* One rung of anonymous memory, on the mapping that is there. Results as back_hugetlb. */
+static int back_anonymous(void *addr, size_t length, int advice,
+			  const struct mews_place_request *request)
+{
+	int bound, error;
+
+	if (mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
+		return -ENOMEM;
+	if (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) {
+		restore(addr, length);
+		return -ENOMEM;
+	}
+	bound = bind_to_node(addr, length, request);
+	error = bound < 0 ? bound : populate_base(addr, length);
+	if (error == 0)
+		return bound;
+	restore(addr, length);
+	return error;
+}
+
+static int back_thp(void *addr, size_t length, const struct mews_place_request *request)
+{
+	if (!multiple_of(addr, length, SIZE_2M) || !thp_enabled())
+		return -ENOMEM;
+	return back_anonymous(addr, length, MADV_HUGEPAGE, request);
+}
+
+/* Tries one rung and counts its pages. Results as back_hugetlb. */
+static int back_rung(enum mews_page_policy rung, void *addr, size_t length,
+		     const struct mews_place_request *request, struct mews_backing *got)
+{
+	uint64_t *count;
+	int result;
+
+	switch (rung) {
+	case MEWS_PAGES_AUTO:
+	case MEWS_PAGES_1G:
+		count = &got->pages_1g;
+		result = back_hugetlb(addr, length, SIZE_1G, MFD_HUGE_1GB, request);
+		break;
+	case MEWS_PAGES_2M:
+		count = &got->pages_2m;
+		result = back_hugetlb(addr, length, SIZE_2M, MFD_HUGE_2MB, request);
+		break;
+	case MEWS_PAGES_THP:
+		count = &got->thp;
+		result = back_thp(addr, length, request);
+		break;
+	default:
+		count = &got->base;
+		result = back_anonymous(addr, length, MADV_NOHUGEPAGE, request);
+		break;
+	}
+	*count += result >= 0 ? length : 0;
+	got->unbound += result > 0 ? length : 0;
+	return result;
+}
+
+int mews_place_back(void *addr, size_t length, const struct mews_place_request *request,
+		    struct mews_backing *got)
+{
+	int rung = request->top == MEWS_PAGES_AUTO ? MEWS_PAGES_1G : (int)request->top;
+	int saved = errno, result = -ENOMEM;
+
+	for (; rung <= MEWS_PAGES_BASE && result < 0 && result != STRICT_REFUSED; rung++)
+		result = back_rung(rung, addr, length, request, got);
+	errno = saved;
+	return result >= 0 ? 0 : -ENOMEM;
+}
+
+int mews_place_discard(void *addr, size_t length)
+{
+	int saved = errno, error = 0;
+
+	if (mews_kernel->mmap(addr, length, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+			      -1, 0) == MAP_FAILED)
+		error = -errno;
+	errno = saved;
+	return error;
+}
+
+/* Whole huge pages first, then the rest: an oversize length is seldom a multiple of one. */
+static int back_oversize(char *addr, size_t length, const struct mews_place_request *request)
+{
+	struct mews_place_request rung = *request;
+	struct mews_backing got = { 0 };
+	size_t head = request->top == MEWS_PAGES_BASE ? 0 : length & ~(SIZE_2M - 1);
+
+	/* Never hugetlb: it would be shared with the child of a fork. */
+	rung.top = MEWS_PAGES_THP;
+	if (head != 0 && mews_place_back(addr, head, &rung, &got) != 0)
+		return -ENOMEM;
+	rung.top = MEWS_PAGES_BASE;
+	return head == length ? 0 : mews_place_back(addr + head, length - head, &rung, &got);
+}
+
+void *mews_place_map(size_t length, const struct mews_place_request *request)
+{
+	size_t bytes = round_up(length, page_size());
+	void *addr = bytes < length ? NULL :
+		mews_place_reserve(bytes, bytes >= SIZE_2M ? SIZE_2M : page_size());
+
+	if (addr == NULL || back_oversize(addr, bytes, request) == 0)
+		return addr;
+	mews_place_release(addr, bytes);
+	errno = ENOMEM;
+	return NULL;
+}
+
+int mews_place_verify(void *const *pages, size_t count, int *node)
+{
+	int saved = errno, error = 0;
+
+	/* Without nodes to move to, the call only tells; it does not write to pages[]. */
+	if (mews_kernel->move_pages(0, count, (void **)pages, NULL, node, 0) < 0)
+		error = -errno;
+	errno = saved;
+	return error;
+}
+
+/* The copy grows where copy() writes, page by page: the child pays for what it keeps. */
+int mews_place_privatize(void *addr, size_t length,
+			 void (*copy)(const void *from, size_t length, void *to, void *context),
+			 void *context)
+{
+	int saved = errno;
+	void *to = mews_kernel->mmap(NULL, length, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (to == MAP_FAILED) {
+		errno = saved;
+		return -ENOMEM;
+	}
+	mews_kernel->madvise(to, length, MADV_NOHUGEPAGE);
+	copy(addr, length, to, context);
+	if (mews_kernel->mremap(to, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, addr) ==
+	    MAP_FAILED) {
+		mews_place_release(to, length);
+		errno = saved;
+		return -ENOMEM;
+	}
+	errno = saved;
+	return 0;
+}
