@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The restartable sequences of x86-64 (layer 4): one block and many, out of and into the cache of
+ * the CPU that runs them. Included by mews/inline.h only. Each has one store that commits, its last
+ * instruction; whatever comes before may be done in vain and again. Nothing dereferences a block.
+ *
+ *   arm:    rseq_cs <- descriptor{start, length, abort}
+ *   start:  c <- pool + cpu_id * 4096
+ *           ... check, copy ...
+ *   commit: [c].cur <- t
+ *   abort:  (the kernel comes here, behind the signature) goto arm
+ *
+ * start stands directly behind the arming store: an interrupt between the two would find an armed
+ * descriptor outside its range, and the kernel would disarm it.
+ * Registers are written only after the inputs were read (early clobbers), so that a restart finds
+ * the inputs as they were. asm goto is used without outputs only: gcc before 12.4 miscompiles it.
+ */
+#ifndef MEWS_RSEQ_X86_64_H
+#define MEWS_RSEQ_X86_64_H
+
+/* The descriptor, the arming store, and label 2, where the sequence begins. Clobbers rax, rcx. */
+#define MEWS_SEQ_BEGIN								\
+	".pushsection __rseq_cs, \"aw?\"\n\t"					\
+	".balign 32\n"								\
+	"9:\t.long 0, 0\n\t"							\
+	".quad 2f, 3f - 2f, 4f\n\t"						\
+	".popsection\n"								\
+	"1:\tleaq 9b(%%rip), %%rax\n\t"						\
+	"movq %%rax, %%fs:%c[cs](%[rseq])\n"					\
+	"2:\tmovslq %%fs:%c[cpu](%[rseq]), %%rcx\n\t"				\
+	"shlq %[shift], %%rcx\n\t"						\
+	"addq %[pool], %%rcx\n\t"
+
+/* Label 3 ends the sequence; the abort lands behind its signature and starts again. */
+#define MEWS_SEQ_END								\
+	"3:\n\t"								\
+	".pushsection .text.unlikely, \"ax?\"\n\t"				\
+	".byte 0x0f, 0xb9, 0x3d\n\t"						\
+	".long 0x53053053\n"							\
+	"4:\tjmp 1b\n\t"							\
+	".popsection\n"
+
+#define MEWS_SEQ_INPUTS								\
+	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
+	[shift] "i" (MEWS_CACHE_SHIFT),						\
+	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
+	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
+	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
+	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
+	[span] "i" (offsetof(struct mews_cpu_cache, span)),			\
+	[leases] "i" (offsetof(struct mews_cpu_cache, leases))
+
+/* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
+static inline __attribute__((always_inline)) void *
+mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
+{
+	void *block;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"movq %c[cur](%%rcx), %%rax\n\t"
+		"cmpq %c[base](%%rcx), %%rax\n\t"
+		"jbe 5f\n\t"
+		"movq -8(%%rax), %[block]\n\t"
+		"subq $8, %%rax\n\t"
+		"incq %c[leases](%%rcx)\n\t"
+		"movq %%rax, %c[cur](%%rcx)\n"
+		MEWS_SEQ_END
+		".pushsection .text.unlikely, \"ax?\"\n"
+		"5:\txorl %k[block], %k[block]\n\t"
+		"jmp 3b\n\t"
+		".popsection\n"
+		: [block] "=&r" (block)
+		: MEWS_SEQ_INPUTS
+		: "rax", "rcx", "memory", "cc");
+	return block;
+}
+
+/* Puts block on this CPU's cache. False where it is full, closed, or of another node's blocks. */
+static inline __attribute__((always_inline)) int
+mews_seq_return(struct mews_pool *pool, ptrdiff_t rseq, void *block)
+{
+	__asm__ goto (
+		MEWS_SEQ_BEGIN
+		"movq %[block], %%rax\n\t"
+		"subq %c[lo](%%rcx), %%rax\n\t"
+		"cmpq %c[span](%%rcx), %%rax\n\t"
+		"jae %l[elsewhere]\n\t"
+		"movq %c[cur](%%rcx), %%rax\n\t"
+		"cmpq %c[limit](%%rcx), %%rax\n\t"
+		"jae %l[elsewhere]\n\t"
+		"movq %[block], (%%rax)\n\t"
+		"addq $8, %%rax\n\t"
+		"movq %%rax, %c[cur](%%rcx)\n"
+		MEWS_SEQ_END
+		:
+		: MEWS_SEQ_INPUTS, [block] "r" (block)
+		: "rax", "rcx", "memory", "cc"
+		: elsewhere);
+	return 1;
+elsewhere:
+	return 0;
+}
+
+/*
+ * Takes up to count blocks, the top ones, into out[], the coldest first. Returns how many.
+ * Eight pointers at a time; below eight one by one, since a wide load of slots that were just
+ * written singly misses the store forwarding.
+ */
+static inline __attribute__((always_inline)) size_t
+mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t count)
+{
+	size_t taken;
+	void **from, **spare;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"xorl %k[taken], %k[taken]\n\t"
+		"movq %c[cur](%%rcx), %[from]\n\t"
+		"movq %c[base](%%rcx), %%rax\n\t"
+		"cmpq %%rax, %[from]\n\t"
+		"jbe 3f\n\t"
+		"movq %[from], %[taken]\n\t"
+		"subq %%rax, %[taken]\n\t"
+		"shrq $3, %[taken]\n\t"
+		"cmpq %[count], %[taken]\n\t"
+		"cmovaq %[count], %[taken]\n\t"
+		"leaq (,%[taken],8), %%rax\n\t"
+		"subq %%rax, %[from]\n\t"
+		"xorl %%eax, %%eax\n\t"
+		"movq %[taken], %[spare]\n\t"
+		"andq $-8, %[spare]\n\t"
+		"jz 6f\n"
+		"5:\tmovups (%[from],%%rax,8), %%xmm0\n\t"
+		"movups 16(%[from],%%rax,8), %%xmm1\n\t"
+		"movups 32(%[from],%%rax,8), %%xmm2\n\t"
+		"movups 48(%[from],%%rax,8), %%xmm3\n\t"
+		"movups %%xmm0, (%[out],%%rax,8)\n\t"
+		"movups %%xmm1, 16(%[out],%%rax,8)\n\t"
+		"movups %%xmm2, 32(%[out],%%rax,8)\n\t"
+		"movups %%xmm3, 48(%[out],%%rax,8)\n\t"
+		"addq $8, %%rax\n\t"
+		"cmpq %[spare], %%rax\n\t"
+		"jb 5b\n"
+		"6:\tcmpq %[taken], %%rax\n\t"
+		"jae 8f\n"
+		"7:\tmovq (%[from],%%rax,8), %[spare]\n\t"
+		"movq %[spare], (%[out],%%rax,8)\n\t"
+		"incq %%rax\n\t"
+		"cmpq %[taken], %%rax\n\t"
+		"jb 7b\n"
+		"8:\tmovq %[from], %c[cur](%%rcx)\n"
+		MEWS_SEQ_END
+		: [taken] "=&r" (taken), [from] "=&r" (from), [spare] "=&r" (spare)
+		: MEWS_SEQ_INPUTS, [out] "r" (out), [count] "r" (count)
+		: "rax", "rcx", "xmm0", "xmm1", "xmm2", "xmm3", "memory", "cc");
+	return taken;
+}
+
+/*
+ * Puts the first blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
+ * where one of them lies outside the window whose blocks this cache keeps. That is found in passing:
+ * a window is aligned to its size, so the differences to its start, or-ed, show it in their high bits.
+ */
+static inline __attribute__((always_inline)) size_t
+mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, size_t count)
+{
+	size_t put;
+	void **to, **spare;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"movq %c[cur](%%rcx), %[to]\n\t"
+		"movq %c[limit](%%rcx), %[put]\n\t"
+		"subq %[to], %[put]\n\t"
+		"jbe 7f\n\t"
+		"shrq $3, %[put]\n\t"
+		"cmpq %[count], %[put]\n\t"
+		"cmovaq %[count], %[put]\n\t"
+		"movq %c[lo](%%rcx), %%xmm4\n\t"
+		"punpcklqdq %%xmm4, %%xmm4\n\t"
+		"pxor %%xmm5, %%xmm5\n\t"
+		"xorl %%eax, %%eax\n\t"
+		"movq %[put], %[spare]\n\t"
+		"andq $-4, %[spare]\n\t"
+		"jz 6f\n"
+		"5:\tmovups (%[in],%%rax,8), %%xmm0\n\t"
+		"movups 16(%[in],%%rax,8), %%xmm1\n\t"
+		"movups %%xmm0, (%[to],%%rax,8)\n\t"
+		"movups %%xmm1, 16(%[to],%%rax,8)\n\t"
+		"pxor %%xmm4, %%xmm0\n\t"
+		"pxor %%xmm4, %%xmm1\n\t"
+		"por %%xmm0, %%xmm5\n\t"
+		"por %%xmm1, %%xmm5\n\t"
+		"addq $4, %%rax\n\t"
+		"cmpq %[spare], %%rax\n\t"
+		"jb 5b\n"
+		"6:\tcmpq %[put], %%rax\n\t"
+		"jae 8f\n\t"
+		"movq (%[in],%%rax,8), %%xmm0\n\t"
+		"movq %%xmm0, (%[to],%%rax,8)\n\t"
+		"pxor %%xmm4, %%xmm0\n\t"
+		"movq %%xmm0, %%xmm0\n\t"
+		"por %%xmm0, %%xmm5\n\t"
+		"incq %%rax\n\t"
+		"jmp 6b\n"
+		"7:\txorl %k[put], %k[put]\n\t"
+		"jmp 3f\n"
+		"8:\tmovhlps %%xmm5, %%xmm0\n\t"
+		"por %%xmm5, %%xmm0\n\t"
+		"movq %%xmm0, %%rax\n\t"
+		"cmpq %c[span](%%rcx), %%rax\n\t"
+		"jae 7b\n\t"
+		"leaq (%[to],%[put],8), %%rax\n\t"
+		"movq %%rax, %c[cur](%%rcx)\n"
+		MEWS_SEQ_END
+		: [put] "=&r" (put), [to] "=&r" (to), [spare] "=&r" (spare)
+		: MEWS_SEQ_INPUTS, [in] "r" (in), [count] "r" (count)
+		: "rax", "rcx", "xmm0", "xmm1", "xmm4", "xmm5", "memory", "cc");
+	return put;
+}
+
+#endif
