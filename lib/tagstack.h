@@ -57,15 +57,16 @@ static inline uint32_t mews_tagstack_depth_of(const mews_word *link, uint64_t he
 /* How many numbers the stack holds; a moment's value. */
 static inline uint32_t mews_tagstack_depth(const struct mews_tagstack *stack, const mews_word *link)
 {
-	/* T0: relaxed is enough, nothing is read through it but the depth itself. */
-	return mews_tagstack_depth_of(link, atomic_load_explicit(&stack->head, memory_order_relaxed));
+	/* T0: acquires the top's link from T1. */
+	return mews_tagstack_depth_of(link, atomic_load_explicit(&stack->head, memory_order_acquire));
 }
 
 /* Pushes count numbers, number[0] deepest. */
 static inline void mews_tagstack_push_many(struct mews_tagstack *stack, mews_word *link,
 					   const uint32_t *number, size_t count)
 {
-	uint64_t head = atomic_load_explicit(&stack->head, memory_order_relaxed);
+	/* T3: acquires the top's link from T1, for its depth. */
+	uint64_t head = atomic_load_explicit(&stack->head, memory_order_acquire);
 	uint32_t below, depth;
 	size_t i;
 
@@ -77,10 +78,10 @@ static inline void mews_tagstack_push_many(struct mews_tagstack *stack, mews_wor
 					      memory_order_relaxed);
 			below = number[i] + 1;
 		}
-		/* T1: releases the links, and what the numbers stand for, to T2. */
+		/* T1: releases the links, and what the numbers stand for, to T0, T2 and T3. */
 	} while (!atomic_compare_exchange_weak_explicit(&stack->head, &head,
 			mews_tagstack_next_head(head, number[count - 1]),
-			memory_order_release, memory_order_relaxed));
+			memory_order_acq_rel, memory_order_acquire));
 }
 
 static inline void mews_tagstack_push(struct mews_tagstack *stack, mews_word *link, uint32_t number)

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Depots (layer 3): full magazines of blocks, one depot a cache domain (L3) within a node, shared by
+ * the CPUs of the domain. Called by exchange.c. Invariant: each magazine is on its depot's full
+ * stack or its empty stack, or in the hands of one operation; a full one holds exactly
+ * plan->magazine blocks, all of the depot's window.
+ * After Bonwick and Adams, Magazines and Vmem (USENIX 2001).
+ *
+ *             put       take      blocks
+ *   put       safe      safe      a moment's value
+ *   take      safe      safe      a moment's value
+ */
+#ifndef MEWS_LIB_DEPOT_H
+#define MEWS_LIB_DEPOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../numa/plan.h"
+#include "tagstack.h"
+
+struct mews_depot {
+	_Alignas(128) struct mews_tagstack full;
+	_Alignas(64) struct mews_tagstack empty;
+	_Atomic uint32_t fresh;         /* magazines from here on were never used */
+	uint32_t window;
+	mews_word *link;                /* [capacity], for both stacks */
+	void **slots;                   /* [capacity * magazine] */
+};
+
+struct mews_depots {
+	uint32_t count;
+	uint32_t capacity;              /* magazines of each depot */
+	uint32_t magazine;              /* blocks of each magazine */
+	struct mews_depot *depot;
+};
+
+size_t mews_depots_table_bytes(const struct mews_plan *plan);
+
+/* tables: zeroed memory of mews_depots_table_bytes, aligned to 128. */
+void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, void *tables);
+
+/* Stores one magazine of blocks. False where the depot is at its capacity: nothing was stored. */
+bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks);
+
+/* Fetches one magazine of blocks. False where there is none. */
+bool mews_depot_take(struct mews_depots *depots, uint32_t depot, void **blocks);
+
+/* Blocks in one depot. */
+uint64_t mews_depot_blocks(const struct mews_depots *depots, uint32_t depot);
+
+#endif

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs (layer 2): see slab.h for what they are. The one subtle thing is the summary, a bit a word
+ * that says «may hold free blocks», so that a taker need not read every word:
+ *
+ *   taker                          putter
+ *   clear the summary's bit        or the mask into the word
+ *   exchange the word for 0        the word was 0? set the summary's bit
+ *
+ * Were the taker to clear after its exchange, a putter that came between the two would have its bit
+ * cleared, and its blocks would be free and never found. In this order a bit may be set for an empty
+ * word, which costs one look, and is never clear for a word with blocks but for the moment between
+ * a putter's two steps. All four are sequentially consistent read-modify-writes.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+#include "slab.h"
+
+static size_t round_line(size_t bytes)
+{
+	return (bytes + 63) & ~(size_t)63;
+}
+
+/* Table sizes of one window, in bytes. */
+struct window_tables {
+	size_t free, summary, vacant, blocks;
+};
+
+static struct window_tables window_tables(const struct mews_plan *plan)
+{
+	size_t slabs = plan->window_bytes / plan->slab_bytes;
+	size_t words = slabs * ((plan->slab_blocks + 63) / 64);
+
+	return (struct window_tables) {
+		.free = round_line(words * 8),
+		.summary = round_line((words + 63) / 64 * 8),
+		.vacant = round_line((slabs + 63) / 64 * 8),
+		.blocks = round_line(slabs * 4),
+	};
+}
+
+static size_t window_array_bytes(const struct mews_plan *plan)
+{
+	return round_line(plan->nodes * sizeof(struct mews_window));
+}
+
+size_t mews_slabs_table_bytes(const struct mews_plan *plan)
+{
+	struct window_tables t = window_tables(plan);
+
+	return window_array_bytes(plan) + plan->nodes * (t.free + t.summary + t.vacant + t.blocks);
+}
+
+static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char *at)
+{
+	struct window_tables t = window_tables(plan);
+	struct mews_window *w;
+
+	s->window = (struct mews_window *)at;
+	at += window_array_bytes(plan);
+	for (w = s->window; w < s->window + plan->nodes; w++) {
+		w->free = (mews_word *)at;
+		w->summary = (mews_word *)(at += t.free);
+		w->vacant = (mews_word *)(at += t.summary);
+		w->blocks = (_Atomic uint32_t *)(at += t.vacant);
+		at += t.blocks;
+	}
+}
+
+static uint64_t inverse(uint64_t divisor)
+{
+	return divisor == 1 ? UINT64_MAX : UINT64_MAX / divisor + 1;
+}
+
+int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *tables)
+{
+	*s = (struct mews_slabs) {
+		.length = plan->nodes * plan->window_bytes,
+		.windows = plan->nodes,
+		.window_shift = plan->window_shift,
+		.slab_shift = (uint32_t)__builtin_ctzll(plan->slab_bytes),
+		.slab_blocks = plan->slab_blocks,
+		.slab_words = (plan->slab_blocks + 63) / 64,
+		.slabs = (uint32_t)(plan->window_bytes / plan->slab_bytes),
+		.cell_blocks = plan->cell_blocks,
+		.cell_bytes = plan->cell_bytes,
+		.stride = plan->stride,
+		.cell_inverse = inverse(plan->cell_bytes),
+		.stride_inverse = inverse(plan->stride),
+		.max_blocks = plan->max_blocks,
+		.page = (size_t)sysconf(_SC_PAGESIZE),
+		.plan = plan,
+	};
+	s->start = mews_place_reserve(s->length, plan->window_bytes);
+	if (!s->start)
+		return -ENOMEM;
+	lay_tables(s, plan, tables);
+	return 0;
+}
+
+void mews_slabs_fini(struct mews_slabs *s)
+{
+	mews_place_release(s->start, s->length);
+}
+
+/*
+ * x / divisor for x < 2^32 and divisor < 2^32: exact, since the error of the rounded inverse, at
+ * most x * divisor / 2^64, is less than what is missing to the next multiple (Granlund and
+ * Montgomery, PLDI 1994).
+ */
+static inline uint64_t divide(uint64_t x, uint64_t inverse)
+{
+	return (uint64_t)((unsigned __int128)x * inverse >> 64);
+}
+
+static inline char *slab_start(const struct mews_slabs *s, uint32_t window, uint32_t slab)
+{
+	return s->start + ((uint64_t)window << s->window_shift) + ((uint64_t)slab << s->slab_shift);
+}
+
+static inline size_t block_offset(const struct mews_slabs *s, uint32_t index)
+{
+	uint32_t cell = index / s->cell_blocks;
+
+	return cell * s->cell_bytes + (index - cell * s->cell_blocks) * s->stride;
+}
+
+static inline char *block_in_slab(const struct mews_slabs *s, char *slab, uint32_t index)
+{
+	return slab + block_offset(s, index);
+}
+
+/* The block of bit `bit` of a window. */
+static void *block_of_bit(const struct mews_slabs *s, uint32_t window, uint64_t bit)
+{
+	uint32_t slab = (uint32_t)(bit / mews_slabs_bits(s));
+
+	return block_in_slab(s, slab_start(s, window, slab),
+			     (uint32_t)(bit - (uint64_t)slab * mews_slabs_bits(s)));
+}
+
+void *mews_slabs_block(const struct mews_slabs *s, uint32_t number)
+{
+	uint32_t window = (uint32_t)(number / mews_slabs_window_bits(s));
+
+	return block_of_bit(s, window, number - window * mews_slabs_window_bits(s));
+}
+
+enum mews_verdict mews_slabs_find(const struct mews_slabs *s, const void *block, uint32_t *number)
+{
+	uint64_t offset = (uintptr_t)block - (uintptr_t)s->start;
+	uint64_t in_slab, cell, in_cell, index;
+	uint32_t window, slab;
+
+	*number = MEWS_NONE;
+	if (offset >= s->length)
+		return MEWS_BLOCK_FOREIGN;
+	window = (uint32_t)(offset >> s->window_shift);
+	slab = (uint32_t)((offset & (((uint64_t)1 << s->window_shift) - 1)) >> s->slab_shift);
+	in_slab = offset & (((uint64_t)1 << s->slab_shift) - 1);
+	cell = divide(in_slab, s->cell_inverse);
+	in_cell = in_slab - cell * s->cell_bytes;
+	index = divide(in_cell, s->stride_inverse);
+	if (cell * s->cell_blocks + index >=
+	    atomic_load_explicit(&s->window[window].blocks[slab], memory_order_relaxed))
+		return MEWS_BLOCK_FOREIGN;
+	if (in_cell != index * s->stride || index >= s->cell_blocks)
+		return MEWS_BLOCK_INTERIOR;
+	*number = (uint32_t)(window * mews_slabs_window_bits(s) +
+			     (uint64_t)slab * mews_slabs_bits(s) + cell * s->cell_blocks + index);
+	return MEWS_BLOCK_START;
+}
+
+/* Sets the bits of mask; returns those that were set before. S1: pairs with take_word's exchange. */
+static uint64_t put_word(struct mews_window *w, uint64_t word, uint64_t mask)
+{
+	uint64_t old = atomic_fetch_or(&w->free[word], mask);
+
+	if (old == 0)
+		atomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);
+	return old & mask;
+}
+
+static uint64_t lowest_bits(uint64_t mask, size_t count)
+{
+	uint64_t rest = mask;
+
+	while (rest && count--)
+		rest &= rest - 1;
+	return mask & ~rest;
+}
+
+/* Takes up to count bits of a word. S2: pairs with put_word: what was put is seen by its taker. */
+static uint64_t take_word(struct mews_window *w, uint64_t word, size_t count)
+{
+	uint64_t have = atomic_load(&w->free[word]);
+	uint64_t take;
+
+	do {
+		take = lowest_bits(have, count);
+		if (take == have) {
+			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));
+			have = atomic_exchange(&w->free[word], 0);
+			take = lowest_bits(have, count);
+			if (take != have)
+				put_word(w, word, have & ~take);
+			return take;
+		}
+	} while (!atomic_compare_exchange_weak(&w->free[word], &have, have & ~take));
+	return take;
+}
+
+static size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word, uint64_t bits,
+			  void **blocks)
+{
+	uint64_t first = word * 64 - word / s->slab_words * s->slab_words * 64;
+	char *slab = slab_start(s, window, (uint32_t)(word / s->slab_words));
+	size_t n = 0;
+
+	for (; bits; bits &= bits - 1)
+		blocks[n++] = block_in_slab(s, slab, (uint32_t)(first + __builtin_ctzll(bits)));
+	return n;
+}
+
+static uint64_t words_in_use(const struct mews_slabs *s, const struct mews_window *w)
+{
+	/* Relaxed: a slab that is missed here is found by the next call. */
+	return (uint64_t)atomic_load_explicit(&w->frontier, memory_order_relaxed) * s->slab_words;
+}
+
+size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
+{
+	struct mews_window *w = &s->window[window];
+	uint64_t groups = (words_in_use(s, w) + 63) / 64;
+	uint64_t group, bits, word;
+	size_t got = 0;
+
+	for (group = 0; group < groups; group++) {
+		bits = atomic_load(&w->summary[group]);
+		for (; bits; bits &= bits - 1) {
+			word = group * 64 + (uint64_t)__builtin_ctzll(bits);
+			got += list_blocks(s, window, word, take_word(w, word, count - got),
+					   blocks + got);
+			if (got == count)
+				return got;
+		}
+	}
+	return got;
+}
+
+void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
+		    void (*bad)(void *context, const void *block, enum mews_verdict verdict),
+		    void *context)
+{
+	uint64_t per_window = mews_slabs_window_bits(s);
+	enum mews_verdict verdict;
+	uint32_t number, window;
+	uint64_t bit;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		verdict = mews_slabs_find(s, blocks[i], &number);
+		if (verdict != MEWS_BLOCK_START) {
+			bad(context, blocks[i], verdict);
+			continue;
+		}
+		window = (uint32_t)(number / per_window);
+		bit = number - window * per_window;
+		if (put_word(&s->window[window], bit / 64, (uint64_t)1 << bit % 64))
+			bad(context, blocks[i], MEWS_BLOCK_START);
+	}
+}
+
+/* Claims up to want blocks of max_blocks. Relaxed: a count, it publishes nothing. */
+static uint64_t claim_blocks(struct mews_slabs *s, uint64_t want)
+{
+	uint64_t carved = atomic_load_explicit(&s->carved, memory_order_relaxed);
+	uint64_t claim;
+
+	do {
+		claim = s->max_blocks - carved < want ? s->max_blocks - carved : want;
+		if (claim == 0)
+			return 0;
+	} while (!atomic_compare_exchange_weak_explicit(&s->carved, &carved, carved + claim,
+			memory_order_relaxed, memory_order_relaxed));
+	return claim;
+}
+
+static bool claim_vacant(struct mews_window *w, uint32_t *slab)
+{
+	uint32_t groups = (atomic_load(&w->frontier) + 63) / 64;
+	uint64_t bits, lowest;
+	uint32_t group;
+
+	for (group = 0; group < groups; group++) {
+		bits = atomic_load(&w->vacant[group]);
+		while (bits) {
+			lowest = bits & -bits;
+			bits = atomic_fetch_and(&w->vacant[group], ~lowest);
+			if (bits & lowest) {
+				*slab = group * 64 + (uint32_t)__builtin_ctzll(lowest);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* Claims a slab's address space: one that lost its memory, else one never used. */
+static bool claim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t *slab)
+{
+	uint32_t frontier;
+
+	if (claim_vacant(w, slab))
+		return true;
+	frontier = atomic_load(&w->frontier);
+	do {
+		if (frontier == s->slabs)
+			return false;
+	} while (!atomic_compare_exchange_weak(&w->frontier, &frontier, frontier + 1));
+	*slab = frontier;
+	return true;
+}
+
+static void unclaim_slab(struct mews_window *w, uint32_t slab)
+{
+	atomic_fetch_or(&w->vacant[slab / 64], (uint64_t)1 << slab % 64);
+}
+
+static void add(mews_word *word, uint64_t amount)
+{
+	atomic_fetch_add_explicit(word, amount, memory_order_relaxed);
+}
+
+static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t length,
+		enum mews_page_policy top)
+{
+	struct mews_window *w = &s->window[window];
+	struct mews_place_request request = {
+		.node = s->plan->window_node[window],
+		.policy = s->plan->node_policy,
+		.top = top,
+		.bind = s->windows > 1,
+	};
+	struct mews_backing got = { 0 };
+	int error = mews_place_back(start, length, &request, &got);
+
+	add(&w->backed_1g, got.pages_1g);
+	add(&w->backed_2m, got.pages_2m);
+	add(&w->backed_thp, got.thp);
+	add(&w->backed_base, got.base);
+	add(&w->unbound, got.unbound);
+	return error;
+}
+
+/* Bytes to back for the first `blocks` blocks of a slab: all of it for a whole one. */
+static uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
+{
+	uint64_t bytes = (uint64_t)1 << s->slab_shift;
+
+	if (blocks < s->slab_blocks || s->plan->page_top == MEWS_PAGES_BASE)
+		bytes = block_offset(s, (uint32_t)blocks - 1) + s->stride;
+	return (bytes + s->page - 1) / s->page * s->page;
+}
+
+/* Makes the first `blocks` blocks of a backed slab known; the first `taken` of them are in hand. */
+static void publish(struct mews_slabs *s, uint32_t window, uint32_t slab, uint64_t blocks,
+		    uint64_t taken)
+{
+	struct mews_window *w = &s->window[window];
+	uint64_t word, bits, first;
+
+	atomic_store_explicit(&w->blocks[slab], (uint32_t)blocks, memory_order_relaxed);
+	add(&w->carved, blocks);
+	for (word = taken / 64; word * 64 < blocks; word++) {
+		first = word * 64;
+		bits = blocks - first >= 64 ? UINT64_MAX : ((uint64_t)1 << (blocks - first)) - 1;
+		if (taken > first)
+			bits &= UINT64_MAX << (taken - first);
+		if (bits)
+			put_word(w, (uint64_t)slab * s->slab_words + word, bits);
+	}
+}
+
+/* Backs one slab; takes up to count of its blocks. 0 and *error as mews_slabs_grow. */
+static size_t grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
+			int *error)
+{
+	struct mews_window *w = &s->window[window];
+	uint64_t claim = claim_blocks(s, s->slab_blocks);
+	uint32_t slab;
+	size_t i;
+
+	*error = claim ? ENOMEM : ENOBUFS;
+	if (!claim)
+		return 0;
+	if (!claim_slab(s, w, &slab)) {
+		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
+		return 0;
+	}
+	if (back(s, window, slab_start(s, window, slab), slab_length(s, claim), s->plan->page_top)) {
+		unclaim_slab(w, slab);
+		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
+		return 0;
+	}
+	count = count < claim ? count : claim;
+	for (i = 0; i < count; i++)
+		blocks[i] = block_in_slab(s, slab_start(s, window, slab), (uint32_t)i);
+	publish(s, window, slab, claim, count);
+	return count;
+}
+
+size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
+		       int *error)
+{
+	size_t got = grow_slab(s, window, blocks, count, error);
+	uint32_t more;
+	int ignored;
+
+	for (more = 1; got && more < s->plan->growth_slabs; more++)
+		if (got < count)
+			got += grow_slab(s, window, blocks + got, count - got, &ignored);
+		else
+			grow_slab(s, window, NULL, 0, &ignored);
+	return got;
+}
+
+/* Backs 1 GiB at once with one page, where the frontier allows it. Not concurrent. */
+static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
+{
+	const uint64_t gigabyte = (uint64_t)1 << 30;
+	struct mews_window *w = &s->window[window];
+	uint32_t slabs = (uint32_t)(gigabyte >> s->slab_shift), first = atomic_load(&w->frontier), i;
+
+	if (s->plan->page_top != MEWS_PAGES_1G || slabs == 0 || first + slabs > s->slabs ||
+	    ((uint64_t)first << s->slab_shift) % gigabyte ||
+	    atomic_load(&s->carved) + (uint64_t)slabs * s->slab_blocks > s->max_blocks ||
+	    back(s, window, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G))
+		return false;
+	atomic_store(&w->frontier, first + slabs);
+	for (i = 0; i < slabs; i++) {
+		claim_blocks(s, s->slab_blocks);
+		publish(s, window, first + i, s->slab_blocks, 0);
+	}
+	return true;
+}
+
+int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
+{
+	uint64_t before;
+	uint32_t window = 0;
+	int error = 0;
+
+	while ((before = atomic_load(&s->carved)) < count) {
+		if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
+		    !reserve_gigabyte(s, window))
+			grow_slab(s, window, NULL, 0, &error);
+		if (atomic_load(&s->carved) == before)
+			return -ENOMEM;
+		window = (window + 1) % s->windows;
+	}
+	return 0;
+}
+
+uint64_t mews_slabs_free(const struct mews_slabs *s, uint32_t window)
+{
+	const struct mews_window *w = &s->window[window];
+	uint64_t words = words_in_use(s, w), word, count = 0;
+
+	for (word = 0; word < words; word++)
+		count += (uint64_t)__builtin_popcountll(atomic_load_explicit(&w->free[word],
+									     memory_order_relaxed));
+	return count;
+}
+
+static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab)
+{
+	uint64_t count = 0, word = (uint64_t)slab * s->slab_words, end = word + s->slab_words;
+
+	for (; word < end; word++)
+		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]));
+	return count;
+}
+
+void mews_slabs_discard_free(struct mews_slabs *s)
+{
+	struct mews_window *w;
+	uint32_t slab, blocks;
+
+	for (w = s->window; w < s->window + s->windows; w++)
+		for (slab = 0; slab < atomic_load(&w->frontier); slab++) {
+			blocks = atomic_load(&w->blocks[slab]);
+			if (blocks && slab_free(s, w, slab) == blocks)
+				mews_place_discard(slab_start(s, (uint32_t)(w - s->window), slab),
+						   (size_t)1 << s->slab_shift);
+		}
+}

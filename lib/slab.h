@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs (layer 2): runs of equal blocks, one window of address space a node, one bit a free block.
+ * Called by depot.c and what stands above. Invariant: a set bit is a free block that lies nowhere
+ * else; who clears it owns the block. Metadata lies outside the blocks.
+ *
+ *             take      put       grow      free_count
+ *   take      safe      safe      safe      a moment's value
+ *   put       safe      safe      safe      exact if nobody takes (see drain.c)
+ *   grow      safe      safe      safe      a moment's value
+ */
+#ifndef MEWS_LIB_SLAB_H
+#define MEWS_LIB_SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "../numa/place.h"
+#include "../numa/plan.h"
+#include "tagstack.h"
+
+/* One node's share. Bitmaps are indexed by the number of the block within the window. */
+struct mews_window {
+	mews_word *free;                /* [words] bit: the block is free and lies in its slab */
+	mews_word *summary;             /* bit: this word of free[] may not be zero */
+	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
+	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
+	_Atomic uint32_t frontier;      /* slabs from here on were never used */
+	mews_word carved;               /* blocks */
+	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
+};
+
+struct mews_slabs {
+	char *start;                    /* windows lie side by side, aligned to their size */
+	uint64_t length;                /* of all windows */
+	uint32_t windows;
+	uint32_t window_shift, slab_shift;
+	uint32_t slab_blocks, slab_words;  /* bits are numbered slab_words * 64 a slab */
+	uint32_t slabs;                 /* in one window */
+	uint32_t cell_blocks;
+	size_t cell_bytes, stride, page;
+	uint64_t cell_inverse, stride_inverse; /* 2^64 / size, rounded up: division by multiplying */
+	uint64_t max_blocks;
+	mews_word carved;               /* blocks, all windows; <= max_blocks */
+	const struct mews_plan *plan;
+	struct mews_window *window;
+};
+
+/* What a pointer turns out to be. */
+enum mews_verdict {
+	MEWS_BLOCK_START,
+	MEWS_BLOCK_INTERIOR,
+	MEWS_BLOCK_FOREIGN,
+};
+
+/* Bytes of tables that a pool of this plan needs; mews_slabs_init lays them out at tables. */
+size_t mews_slabs_table_bytes(const struct mews_plan *plan);
+
+/* Reserves the windows. 0 or -ENOMEM. tables: zeroed memory of mews_slabs_table_bytes. */
+int mews_slabs_init(struct mews_slabs *slabs, const struct mews_plan *plan, void *tables);
+void mews_slabs_fini(struct mews_slabs *slabs);
+
+/* Numbers: window * bits of a window + slab * bits of a slab + block. Dense but for slab ends. */
+static inline uint32_t mews_slabs_bits(const struct mews_slabs *s)
+{
+	return s->slab_words * 64;
+}
+
+static inline uint64_t mews_slabs_window_bits(const struct mews_slabs *s)
+{
+	return (uint64_t)s->slabs * mews_slabs_bits(s);
+}
+
+static inline uint64_t mews_slabs_numbers(const struct mews_slabs *s)
+{
+	return s->windows * mews_slabs_window_bits(s);
+}
+
+/* The window an address lies in; only for addresses within the slabs. */
+static inline uint32_t mews_slabs_window_of(const struct mews_slabs *s, const void *block)
+{
+	return (uint32_t)(((uintptr_t)block - (uintptr_t)s->start) >> s->window_shift);
+}
+
+static inline bool mews_slabs_contain(const struct mews_slabs *s, const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)s->start < s->length;
+}
+
+void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
+
+/* The verdict on a pointer, and the block's number where it is a start. Reads no block. */
+enum mews_verdict mews_slabs_find(const struct mews_slabs *slabs, const void *block,
+				  uint32_t *number);
+
+/* Takes up to count free blocks of a window, lowest addresses first. Returns how many. */
+size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count);
+
+/*
+ * Frees blocks of any windows. Those that are no start of a block, or already free, stay out of it
+ * and are told to bad(), with number MEWS_NONE where the pointer is no block.
+ */
+void mews_slabs_put(struct mews_slabs *slabs, void *const *blocks, size_t count,
+		    void (*bad)(void *context, const void *block, enum mews_verdict verdict),
+		    void *context);
+
+/*
+ * Backs one slab more of a window and takes up to count of its blocks; the rest is free then.
+ * Returns how many, at least 1; 0 and *error: ENOBUFS (max_blocks are carved), ENOMEM (the node has
+ * none, or its window is full).
+ */
+size_t mews_slabs_grow(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count,
+		       int *error);
+
+/*
+ * Backs at least count blocks before the pool is used, all windows in turn, by 1 GiB pages where the
+ * plan says so. 0 or -ENOMEM. Not concurrent with anything.
+ */
+int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
+
+/* Free blocks in the slabs of one window. */
+uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
+
+/* Gives the memory of slabs that are wholly free back to the system. For a pool that ends. */
+void mews_slabs_discard_free(struct mews_slabs *slabs);
+
+#endif
