@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+#
+# The suites: programs that run on each kind of pool, see support/kinds.h. What a plain name cannot
+# say is said beside it.
+file(GLOB MEWS_SUPPORT_SOURCES CONFIGURE_DEPENDS support/*.c)
+add_library(tests_support STATIC ${MEWS_SUPPORT_SOURCES})
+target_compile_options(tests_support PRIVATE -Wall -Wextra -Werror)
+target_compile_definitions(tests_support PRIVATE _GNU_SOURCE)
+target_include_directories(tests_support PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}
+	PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+
+# mews_suite(name [SHARED] sources...): a program with what is in support/.
+function(mews_suite name)
+	cmake_parse_arguments(arg "SHARED" "" "" ${ARGN})
+	set(shared)
+	if(arg_SHARED)
+		set(shared SHARED)
+	endif()
+	mews_test_program(${name} ${shared} SOURCES ${arg_UNPARSED_ARGUMENTS})
+	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+	target_link_libraries(${name} PRIVATE tests_support)
+endfunction()
+
+set(MEWS_KINDS rseq inline fallback fallback-inline checked checked-inline workstation
+	workstation-fallback default)
+
+# Conformance: every kind, with the static library and with the shared one.
+set(conformance conformance.c conformance_lease.c conformance_life.c conformance_config.c)
+mews_suite(conformance_static ${conformance})
+mews_suite(conformance_shared SHARED ${conformance})
+foreach(kind ${MEWS_KINDS})
+	foreach(linkage static shared)
+		mews_run_test(suite/conformance-${linkage}-${kind} LABELS suite
+			COMMAND conformance_${linkage} --kind ${kind})
+	endforeach()
+endforeach()
+mews_valgrind_test(conformance $<TARGET_FILE:conformance_static> --kind default)
