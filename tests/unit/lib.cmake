@@ -1,3 +1,13 @@
 # SPDX-License-Identifier: MIT
 #
 # The unit tests of lib/: one file a module, of the same name.
+function(mews_lib_test name)
+	mews_unit_test(${name} unit/test_${name}.c ${ARGN})
+	target_compile_definitions(test_${name} PRIVATE _GNU_SOURCE)
+	target_link_libraries(test_${name} PRIVATE tests_support)
+endfunction()
+
+mews_lib_test(tagstack)
+mews_lib_test(slab)
+mews_lib_test(depot)
+mews_lib_test(oversize)

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Oversize leases: mapped, counted, limited, unmapped at the return, which may come once only. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../lib/oversize.h"
+#include "../support/maps.h"
+#include "../support/suite.h"
+#include "../support/threads.h"
+
+static struct mews_oversize oversize;
+static const struct mews_place_request request = { .top = MEWS_PAGES_BASE };
+
+static int set_up(void **state)
+{
+	*state = calloc(MEWS_OVERSIZE_ENTRIES, sizeof(struct mews_oversize_entry));
+	mews_oversize_init(&oversize, *state);
+	return *state ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+static void test_lease_and_return(void **state)
+{
+	char *block = mews_oversize_lease(&oversize, 10000, 1 << 20, &request);
+
+	(void)state;
+	assert_non_null(block);
+	assert_int_equal(atomic_load(&oversize.count), 1);
+	assert_int_equal(atomic_load(&oversize.bytes), 12288);
+	block[0] = block[9999] = 1;
+	assert_true(mews_oversize_return(&oversize, block));
+	assert_false(maps_readable(block));
+	assert_int_equal(atomic_load(&oversize.count), 0);
+	assert_int_equal(atomic_load(&oversize.bytes), 0);
+}
+
+static void test_what_is_no_lease(void **state)
+{
+	char *block = mews_oversize_lease(&oversize, 10000, 1 << 20, &request);
+
+	(void)state;
+	assert_false(mews_oversize_return(&oversize, NULL));
+	assert_false(mews_oversize_return(&oversize, (void *)1));
+	assert_false(mews_oversize_return(&oversize, block + 4096));
+	assert_false(mews_oversize_return(&oversize, &oversize));
+	assert_true(mews_oversize_return(&oversize, block));
+	assert_false(mews_oversize_return(&oversize, block));
+}
+
+static void test_limit(void **state)
+{
+	void *first = mews_oversize_lease(&oversize, 60000, 65536, &request);
+
+	(void)state;
+	assert_non_null(first);
+	errno = 0;
+	assert_null(mews_oversize_lease(&oversize, 5000, 65536, &request));
+	assert_int_equal(errno, ENOBUFS);
+	assert_int_equal(atomic_load(&oversize.count), 1);
+	assert_true(mews_oversize_return(&oversize, first));
+	assert_int_equal(atomic_load(&oversize.bytes), 0);
+}
+
+static void *churn(void *argument)
+{
+	struct worker *worker = argument;
+	char *blocks[16] = { NULL };
+
+	for (unsigned i = 0; i < 3000; i++) {
+		unsigned slot = rng_below(&worker->rng, 16);
+
+		if (blocks[slot] && (blocks[slot][100] != (char)worker->index ||
+				     !mews_oversize_return(&oversize, blocks[slot])))
+			return worker;
+		blocks[slot] = mews_oversize_lease(&oversize, 5000 + slot * 1000, 1 << 30, &request);
+		if (!blocks[slot])
+			return worker;
+		blocks[slot][100] = (char)worker->index;
+	}
+	for (unsigned slot = 0; slot < 16; slot++)
+		if (blocks[slot] && !mews_oversize_return(&oversize, blocks[slot]))
+			return worker;
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct worker workers[4];
+	void *failed;
+
+	(void)state;
+	threads_start(workers, 4, 3, NULL, churn);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(workers[i].thread, &failed);
+		assert_null(failed);
+	}
+	assert_int_equal(atomic_load(&oversize.count), 0);
+	assert_int_equal(atomic_load(&oversize.bytes), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lease_and_return, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_is_no_lease, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
