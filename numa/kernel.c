@@ -92,3 +92,21 @@ const struct mews_kernel mews_kernel_real = {
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;
+
+ssize_t mews_kernel_read_text(const char *path, char *text, size_t size)
+{
+	int saved = errno, fd = mews_kernel->open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -errno : 1, length = 0;
+
+	/* /proc gives a file in pieces of a page at most. */
+	while (fd >= 0 && got > 0 && (size_t)length < size - 1) {
+		got = mews_kernel->read(fd, text + length, size - 1 - (size_t)length);
+		length += got > 0 ? got : 0;
+		got = got < 0 ? -errno : got;
+	}
+	if (fd >= 0)
+		mews_kernel->close(fd);
+	text[length] = 0;
+	errno = saved;
+	return got < 0 ? got : length;
+}

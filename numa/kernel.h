@@ -45,4 +45,10 @@ extern const struct mews_kernel *mews_kernel;
 /* The real calls. */
 extern const struct mews_kernel mews_kernel_real;
 
+/*
+ * Reads a small text file whole, by the table in use, and ends it with a NUL. Its length, cut at
+ * size - 1, or -errno. errno is kept.
+ */
+ssize_t mews_kernel_read_text(const char *path, char *text, size_t size);
+
 #endif
