@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of the limits (layer 6), see arena.h. Invariant: the stride is an odd number of cache
+ * lines.
+ */
+#include "arena.h"
+
+#include <sys/mman.h>
+
+static char *memory;
+static size_t length, stride;
+
+void *perf_arena_open(size_t block_size, size_t count)
+{
+	stride = ((block_size + 63) / 64 | 1) * 64;
+	length = (stride * count + (2u << 20) - 1) & ~(size_t)((2u << 20) - 1);
+	memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return memory = NULL;
+	/* A refusal costs speed only. */
+	(void)madvise(memory, length, MADV_HUGEPAGE);
+	return memory;
+}
+
+void perf_arena_close(void)
+{
+	if (memory)
+		munmap(memory, length);
+	memory = NULL;
+}
+
+size_t perf_arena_stride(void)
+{
+	return stride;
+}

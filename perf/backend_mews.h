@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pool behind the backends of mews (layer 6): one at a time, created by set_up. Included by the
+ * backend_mews_*.c, which say MEWS_CHECKS first where it is not the default.
+ */
+#ifndef PERF_BACKEND_MEWS_H
+#define PERF_BACKEND_MEWS_H
+
+#include <mews/mews.h>
+#include <string.h>
+
+#ifndef MEWS_CHECKS
+#define MEWS_CHECKS MEWS_CHECKS_CHEAP
+#endif
+#ifndef MEWS_MODE
+#define MEWS_MODE MEWS_MODE_SERVER
+#endif
+
+static struct mews_pool *the_pool;
+
+static const char *backend_set_up(size_t block_size)
+{
+	static char reason[64];
+	struct mews_pool_config config;
+	int error;
+
+	memset(&config, 0, sizeof(config));
+	config.size = sizeof(config);
+	config.name = "perf";
+	config.block_size = block_size;
+	config.checks = MEWS_CHECKS;
+	config.mode = MEWS_MODE;
+	error = mews_pool_create(&config, &the_pool);
+	if (!error)
+		return NULL;
+	return strncat(strcpy(reason, "mews_pool_create: "), strerror(-error), 40);
+}
+
+static void backend_tear_down(void)
+{
+	mews_pool_dispose(the_pool);
+}
+
+static void backend_enter(void) {}
+static void backend_leave(void) {}
+
+#define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_GROW)
+#define BACKEND_ENTER struct mews_pool *const pool_ = the_pool;
+#define LEASE_MANY(blocks, n) mews_lease_many(pool_, blocks, n)
+#define RETURN_MANY(blocks, n) mews_return_many(pool_, blocks, n)
+
+#endif

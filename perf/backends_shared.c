@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The backends of perf-bench (layer 6): the limits, malloc, and mews from the shared library.
+ */
+#include "workloads.h"
+
+extern const struct perf_backend perf_nothing, perf_empty, perf_bare, perf_mutex, perf_malloc;
+extern const struct perf_backend perf_mews, perf_mews_inline, perf_mews_checked;
+extern const struct perf_backend perf_mews_workstation;
+
+const struct perf_backend *const perf_backends[] = {
+	&perf_nothing, &perf_empty, &perf_bare, &perf_mutex, &perf_malloc, &perf_mews,
+	&perf_mews_inline, &perf_mews_checked, &perf_mews_workstation, NULL,
+};
+
+const char *perf_prepare(int *argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return NULL;
+}
+
+void perf_add_others(void) {}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clock of the benches (layer 6), see clock.h. Invariant: a sample whose calibrations before and
+ * after disagree by more than 2 % (the clock moved, or the thread was preempted within one of them)
+ * is marked, and measure.c drops it.
+ */
+#include "clock.h"
+
+#include <linux/perf_event.h>
+#include <math.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tick.h"
+
+#define CHAIN_ROUNDS 40
+#define CHAIN_CYCLES 4000.0     /* rounds times the additions in one round */
+#define STEADY 0.02
+
+static const struct {
+	uint32_t type;
+	uint64_t config;
+} events[PERF_EVENTS] = {
+	[PERF_CYCLES] = { PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES },
+	[PERF_INSTRUCTIONS] = { PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS },
+	[PERF_DTLB_MISSES] = { PERF_TYPE_HW_CACHE, PERF_COUNT_HW_CACHE_DTLB |
+		PERF_COUNT_HW_CACHE_OP_READ << 8 | PERF_COUNT_HW_CACHE_RESULT_MISS << 16 },
+};
+
+static int event_open(int event)
+{
+	struct perf_event_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.size = sizeof(attr);
+	attr.type = events[event].type;
+	attr.config = events[event].config;
+	attr.exclude_kernel = 1;
+	attr.exclude_hv = 1;
+	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+}
+
+void perf_clock_open(struct perf_clock *clock)
+{
+	for (int i = 0; i < PERF_EVENTS; i++)
+		clock->fd[i] = event_open(i);
+	clock->counting = clock->fd[PERF_CYCLES] >= 0;
+}
+
+void perf_clock_close(struct perf_clock *clock)
+{
+	for (int i = 0; i < PERF_EVENTS; i++)
+		if (clock->fd[i] >= 0)
+			close(clock->fd[i]);
+}
+
+/* The least time that two readings lie apart. */
+static uint64_t reading_cost(void)
+{
+	static uint64_t least;
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 1000 && !least; i++) {
+		uint64_t start = perf_tick_fenced();
+		uint64_t taken = perf_tick_fenced() - start;
+
+		if (taken < best)
+			best = taken;
+	}
+	if (!least)
+		least = best;
+	return least;
+}
+
+static double calibrate(void)
+{
+	uint64_t cost = reading_cost();
+	uint64_t start = perf_tick_fenced();
+
+	perf_tick_chain(CHAIN_ROUNDS);
+	return (double)(perf_tick_fenced() - start - cost) / CHAIN_CYCLES;
+}
+
+static uint64_t event_read(const struct perf_clock *clock, int event)
+{
+	uint64_t value = 0;
+
+	if (clock->fd[event] < 0 || read(clock->fd[event], &value, sizeof(value)) != sizeof(value))
+		return 0;
+	return value;
+}
+
+void perf_clock_start(struct perf_clock *clock)
+{
+	if (clock->counting)
+		for (int i = 0; i < PERF_EVENTS; i++)
+			clock->at[i] = event_read(clock, i);
+	else
+		clock->ticks_a_cycle = calibrate();
+	clock->ticks = perf_tick_fenced();
+}
+
+static void stop_counted(struct perf_clock *clock, struct perf_sample *sample)
+{
+	sample->steady = true;
+	for (int i = 0; i < PERF_EVENTS; i++)
+		if (clock->fd[i] >= 0)
+			sample->event[i] = (double)(event_read(clock, i) - clock->at[i]);
+}
+
+static void stop_calibrated(struct perf_clock *clock, struct perf_sample *sample)
+{
+	double before = clock->ticks_a_cycle, after = calibrate();
+
+	sample->steady = fabs(before - after) <= STEADY * before;
+	sample->event[PERF_CYCLES] = sample->ticks / ((before + after) / 2);
+}
+
+void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample)
+{
+	sample->ticks = (double)(perf_tick_fenced() - clock->ticks - reading_cost());
+	for (int i = 0; i < PERF_EVENTS; i++)
+		sample->event[i] = -1;
+	if (clock->counting)
+		stop_counted(clock, sample);
+	else
+		stop_calibrated(clock, sample);
+}
+
+uint64_t perf_ticks(void)
+{
+	return perf_tick_fenced();
+}
+
+static double nanoseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+double perf_ticks_a_ns(void)
+{
+	static double rate;
+	double start;
+	uint64_t ticks;
+
+	if (rate > 0)
+		return rate;
+	start = nanoseconds();
+	ticks = perf_ticks();
+	while (nanoseconds() - start < 2e7)
+		;
+	rate = (double)(perf_ticks() - ticks) / (nanoseconds() - start);
+	return rate;
+}
+
+const char *perf_cycles_kind(void)
+{
+	int fd = event_open(PERF_CYCLES);
+
+	if (fd < 0)
+		return "calibrated (perf_event refused; ticks over a chain of dependent additions)";
+	close(fd);
+	return "counted (perf_event, user only)";
+}

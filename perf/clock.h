@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The clock of the benches (layer 6): time, core cycles, and what else the CPU will count. Called by
+ * measure.c and team.c. Cycles come from perf_event where the machine allows it. Where it does not
+ * (most virtual machines), they are calibrated: a chain of dependent one-cycle additions is timed
+ * right before and right after the measured batch, which gives the time stamp counter's ticks per
+ * core cycle at that moment. Invariant: the kind of the cycles is always told (perf_cycles_kind).
+ */
+#ifndef PERF_CLOCK_H
+#define PERF_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PERF_CYCLES, PERF_INSTRUCTIONS, PERF_DTLB_MISSES, PERF_EVENTS };
+
+/* Counts of one thread: perf_event's for the CPU, or the calibration. Used by that thread only. */
+struct perf_clock {
+	bool counting;                  /* perf_event works */
+	int fd[PERF_EVENTS];            /* -1: refused */
+	uint64_t at[PERF_EVENTS];
+	double ticks_a_cycle;           /* of the calibration before the batch */
+	uint64_t ticks;
+};
+
+/* One batch, measured. */
+struct perf_sample {
+	bool steady;                    /* the calibrations before and after agree within 2 % */
+	double ticks;
+	double event[PERF_EVENTS];      /* negative: not counted */
+};
+
+void perf_clock_open(struct perf_clock *clock);
+void perf_clock_close(struct perf_clock *clock);
+
+/* Around a batch, on one thread. */
+void perf_clock_start(struct perf_clock *clock);
+void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample);
+
+/* The time stamp counter, and how many of its ticks a nanosecond has. */
+uint64_t perf_ticks(void);
+double perf_ticks_a_ns(void);
+
+/* "counted (perf_event, user only)" or "calibrated (...)": what the cycles of this process are. */
+const char *perf_cycles_kind(void);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Short batches on one thread (layer 6), see measure.h. Invariant: what is reported is a median over
+ * batches whose calibrations agree; batches that were preempted lie far above it and do not count.
+ */
+#include "measure.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "clock.h"
+
+#define BATCH_NS 50e3
+#define SAMPLES 4096
+
+struct measurement {
+	struct perf_run *run;
+	const struct perf_backend *backend;
+	perf_loop *loop;
+	struct perf_local *local;
+	struct perf_clock clock;
+	uint64_t rounds;
+	int samples, dropped;
+	double ticks[SAMPLES];
+	double event[PERF_EVENTS][SAMPLES];
+};
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double perf_quantile(double *value, int count, double q)
+{
+	if (!count)
+		return -1;
+	qsort(value, count, sizeof(*value), compare);
+	return value[(int)(q * (count - 1) + 0.5)];
+}
+
+static double timed_rounds(struct measurement *m)
+{
+	uint64_t start = perf_ticks();
+
+	m->loop(m->local, m->rounds);
+	return (double)(perf_ticks() - start);
+}
+
+/*
+ * Rounds for one batch. Each number is tried until two runs in a row agree that it is long enough:
+ * the first runs meet page faults and cold caches.
+ */
+static void tune(struct measurement *m)
+{
+	double wanted = BATCH_NS * perf_ticks_a_ns();
+	double taken = 0;
+
+	m->rounds = 1;
+	timed_rounds(m);
+	for (int enough = 0; enough < 2;) {
+		taken = timed_rounds(m);
+		enough = taken < wanted / 2 ? 0 : enough + 1;
+		if (!enough)
+			m->rounds *= 2;
+	}
+	m->rounds = (uint64_t)((double)m->rounds * wanted / taken);
+	if (!m->rounds)
+		m->rounds = 1;
+}
+
+static void sample(struct measurement *m)
+{
+	double blocks = (double)m->rounds * m->local->count;
+	struct perf_sample s;
+
+	perf_clock_start(&m->clock);
+	m->loop(m->local, m->rounds);
+	perf_clock_stop(&m->clock, &s);
+	perf_seconds(m->run, s.ticks / perf_ticks_a_ns() / 1e9);
+	if (!s.steady || m->samples == SAMPLES) {
+		m->dropped++;
+		return;
+	}
+	m->ticks[m->samples] = s.ticks / blocks;
+	for (int i = 0; i < PERF_EVENTS; i++)
+		m->event[i][m->samples] = s.event[i] / blocks;
+	m->samples++;
+}
+
+static void report(struct measurement *m)
+{
+	static const char *const names[PERF_EVENTS] = { "cycles", "instructions", "dtlb_misses" };
+
+	for (int i = 0; i < PERF_EVENTS; i++)
+		if (m->samples && m->event[i][0] >= 0)
+			perf_counter(m->run, names[i], perf_quantile(m->event[i], m->samples, 0.5));
+	if (m->samples) {
+		perf_counter(m->run, "cycles_p10",
+			     perf_quantile(m->event[PERF_CYCLES], m->samples, 0.1));
+		perf_counter(m->run, "ns",
+			     perf_quantile(m->ticks, m->samples, 0.5) / perf_ticks_a_ns());
+	}
+	perf_counter(m->run, "dropped", m->dropped);
+}
+
+static void *measure_thread(void *arg)
+{
+	struct measurement *m = arg;
+
+	if (m->backend)
+		m->backend->enter();
+	perf_clock_open(&m->clock);
+	tune(m);
+	while (perf_next(m->run))
+		sample(m);
+	report(m);
+	perf_clock_close(&m->clock);
+	if (m->backend)
+		m->backend->leave();
+	return NULL;
+}
+
+static void measure(struct measurement *m)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, measure_thread, m))
+		perf_skip(m->run, "pthread_create failed");
+	else
+		pthread_join(thread, NULL);
+	free(m);
+}
+
+void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf_loop *loop,
+		  struct perf_local *local)
+{
+	struct measurement *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		perf_skip(run, "no memory");
+		return;
+	}
+	m->run = run;
+	m->backend = backend;
+	m->loop = loop;
+	m->local = local;
+	measure(m);
+}
+
+void perf_measure_bare(struct perf_run *run, perf_loop *loop, struct perf_local *local)
+{
+	perf_measure(run, NULL, loop, local);
+}
+
+uint32_t perf_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+uint16_t *perf_order_of(enum perf_order kind, uint32_t count)
+{
+	uint16_t *order = malloc(count * sizeof(*order));
+	uint32_t state = 20261;
+
+	for (uint32_t i = 0; order && i < count; i++)
+		order[i] = kind == PERF_LIFO ? count - 1 - i : i;
+	for (uint32_t i = count; order && kind == PERF_RANDOM && i > 1; i--) {
+		uint32_t j = perf_random(&state) % i;
+		uint16_t swap = order[i - 1];
+
+		order[i - 1] = order[j];
+		order[j] = swap;
+	}
+	return order;
+}
+
+uint16_t *perf_choices(uint32_t seed, unsigned percent_remote)
+{
+	uint16_t *order = malloc(PERF_ORDER * sizeof(*order));
+	uint32_t state = seed * 2654435761u + 1;
+
+	for (uint32_t i = 0; order && i < PERF_ORDER; i++) {
+		order[i] = perf_random(&state) >> 8 & 0x7fff;
+		if (perf_random(&state) >> 8 << 8 < percent_remote * 42949672u)
+			order[i] |= PERF_ORDER_REMOTE;
+	}
+	return order;
+}

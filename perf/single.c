@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The workloads of one thread (layer 6): pair, bursts, bulk, replacement. Called by main.c.
+ */
+#include "workloads.h"
+
+#include <stdlib.h>
+
+#include "measure.h"
+
+#define BATCHES 60
+
+struct single {
+	const struct perf_backend *backend;
+	perf_loop *loop;
+	enum perf_order order;
+};
+
+static void run_single(struct perf_run *run, const void *closure)
+{
+	const struct single *single = closure;
+	const struct perf_backend *backend = single->backend;
+	uint32_t count = (uint32_t)perf_argument(run, 1);
+	struct perf_local local = { .count = count, .block_size = (size_t)perf_argument(run, 0) };
+	const char *problem = backend->set_up(local.block_size);
+	uint16_t *order;
+
+	if (problem) {
+		perf_skip(run, problem);
+		return;
+	}
+	local.block = calloc(count, sizeof(*local.block));
+	local.order = order = perf_order_of(single->order, count);
+	perf_measure(run, backend, single->loop, &local);
+	free(order);
+	free(local.block);
+	backend->tear_down();
+}
+
+/* Registers one workload; the closure lives as long as the process. */
+static void add(const char *workload, const struct perf_backend *backend, perf_loop *loop,
+		enum perf_order order, const int64_t *counts)
+{
+	struct single *single = malloc(sizeof(*single));
+	struct perf_bench bench = {
+		.body = run_single, .closure = single, .iterations = BATCHES,
+		.arg = { { .name = "size", .value = { 4032 } }, { .name = "count" } },
+	};
+	char name[64];
+
+	if (!single)
+		abort();
+	*single = (struct single){ backend, loop, order };
+	for (int i = 0; counts[i]; i++)
+		bench.arg[1].value[i] = counts[i];
+	bench.arg[0].value[1] = perf_more_sizes() ? 256 : 0;
+	bench.arg[0].value[2] = 1024;
+	bench.arg[0].value[3] = 4096;
+	bench.arg[0].value[4] = 16384;
+	bench.arg[0].value[5] = 131072;
+	bench.name = perf_name(name, workload, backend->name);
+	perf_register(&bench);
+}
+
+void perf_add_single(const struct perf_backend *backend)
+{
+	static const int64_t one[] = { 1, 0 }, bursts[] = { 64, 1024, 0 };
+	static const int64_t bulks[] = { 8, 32, 64, 1024, 0 };
+
+	add("pair", backend, backend->pair, PERF_LIFO, one);
+	if (!(backend->can & PERF_CAN_HOLD))
+		return;
+	add("burst_lifo", backend, backend->burst, PERF_LIFO, bursts);
+	add("burst_fifo", backend, backend->burst, PERF_FIFO, bursts);
+	add("burst_random", backend, backend->burst, PERF_RANDOM, bursts);
+	add("bulk", backend, backend->bulk, PERF_LIFO, bulks);
+	add("bulk_touch", backend, backend->bulk_touch, PERF_LIFO, bulks);
+}

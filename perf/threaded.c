@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails. Called
+ * by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what a CPU
+ * gives, and cpu_ns (CPU time / operations), which other processes disturb less.
+ */
+#include "workloads.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "measure.h"
+#include "ring.h"
+
+#define SECONDS 0.1
+#define REPLACE_HELD 32
+#define SERVE_HELD 256
+#define SERVE_REMOTE 20         /* per cent */
+#define CHUNK 512
+
+static const char *block_size_up(struct perf_run *run, const struct perf_backend *backend)
+{
+	const char *problem = backend->set_up((size_t)perf_argument(run, 0));
+
+	if (problem)
+		perf_skip(run, problem);
+	return problem;
+}
+
+static void report(struct perf_run *run, const struct perf_team *team)
+{
+	int slots = team->threads < perf_cpus() ? team->threads : perf_cpus();
+	double operations = team->operations ? (double)team->operations : 1;
+
+	perf_seconds(run, team->wall);
+	perf_counter(run, "slot_ns", team->wall * 1e9 * slots / operations);
+	perf_counter(run, "cpu_ns", team->cpu_seconds * 1e9 / operations);
+	perf_counter(run, "wall_ns", team->wall * 1e9 / operations);
+}
+
+/* Gives a member its working set, full. */
+static void hold(struct perf_member *member, uint32_t held, unsigned percent_remote)
+{
+	struct perf_local *local = &member->local;
+
+	local->count = 1;
+	local->held = held;
+	local->order = perf_choices((uint32_t)member->index + 1, percent_remote);
+	local->block = calloc(held, sizeof(*local->block));
+	for (uint32_t i = 0; i < held; i++)
+		local->block[i] = member->team->backend->lease();
+}
+
+static void let_go(struct perf_member *member)
+{
+	struct perf_local *local = &member->local;
+
+	for (uint32_t i = 0; i < local->held; i++)
+		member->team->backend->give(local->block[i]);
+	free(local->block);
+	free((void *)local->order);
+}
+
+static void prepare_replace(struct perf_member *member)
+{
+	hold(member, REPLACE_HELD, 0);
+}
+
+static uint64_t chunk_replace(struct perf_member *member)
+{
+	member->team->backend->replace(&member->local, CHUNK);
+	return CHUNK;
+}
+
+static void run_replace(struct perf_run *run, const void *closure)
+{
+	struct perf_team team = {
+		.backend = closure, .threads = (int)perf_argument(run, 1), .cpu = -1,
+		.seconds = SECONDS, .prepare = prepare_replace, .chunk = chunk_replace,
+		.finish = let_go,
+	};
+
+	if (block_size_up(run, closure))
+		return;
+	while (perf_next(run)) {
+		if (perf_team_run(&team))
+			perf_skip(run, "no memory");
+		report(run, &team);
+		free(team.member);
+	}
+	team.backend->tear_down();
+}
+
+/* The rings of one run; the benches of a process run one after another. */
+static struct perf_ring *rings;
+
+static bool rings_open(struct perf_run *run, int count)
+{
+	void *memory = NULL;
+
+	if (posix_memalign(&memory, 128, count * sizeof(*rings))) {
+		perf_skip(run, "no memory");
+		return false;
+	}
+	rings = memset(memory, 0, count * sizeof(*rings));
+	return true;
+}
+
+/* What is left in the rings goes back, on a thread that the backend knows. */
+struct sweep {
+	const struct perf_backend *backend;
+	int count;
+};
+
+static void *sweep_thread(void *arg)
+{
+	struct sweep *sweep = arg;
+	void *block;
+
+	sweep->backend->enter();
+	for (int i = 0; i < sweep->count; i++)
+		while ((block = perf_ring_pop(&rings[i])))
+			sweep->backend->give(block);
+	sweep->backend->leave();
+	return NULL;
+}
+
+static void rings_close(const struct perf_backend *backend, int count)
+{
+	struct sweep sweep = { backend, count };
+	pthread_t thread;
+
+	if (!pthread_create(&thread, NULL, sweep_thread, &sweep))
+		pthread_join(thread, NULL);
+	free(rings);
+}
+
+/* Members 2i and 2i + 1 are a pair: the first produces, the second consumes, and counts. */
+static void prepare_pass(struct perf_member *member)
+{
+	member->local.in = member->local.out = &rings[member->index / 2];
+}
+
+static uint64_t chunk_pass(struct perf_member *member)
+{
+	const struct perf_backend *backend = member->team->backend;
+
+	if (member->index % 2)
+		return backend->consume(&member->local, CHUNK);
+	backend->produce(&member->local, CHUNK);
+	return 0;
+}
+
+/* A line going to and fro between two pinned threads: how near the two CPUs are at the moment. */
+static _Alignas(128) atomic_uint ball;
+
+static uint64_t chunk_ball(struct perf_member *member)
+{
+	uint64_t passed = 0;
+
+	for (int tries = 0; tries < 10000 && passed < 100; tries++) {
+		if (atomic_load_explicit(&ball, memory_order_acquire) % 2 == (unsigned)member->index) {
+			/* Only the thread whose turn it is writes. */
+			atomic_fetch_add_explicit(&ball, 1, memory_order_release);
+			passed += member->index;
+		}
+		perf_pause();
+	}
+	return passed;
+}
+
+static double round_trip_ns(void)
+{
+	struct perf_team team = { .threads = 2, .cpu = 0, .seconds = 0.01, .chunk = chunk_ball };
+	double ns = 0;
+
+	if (perf_cpus() > 1 && !perf_team_run(&team) && team.operations)
+		ns = team.wall * 1e9 / (double)team.operations;
+	free(team.member);
+	return ns;
+}
+
+static void run_pass(struct perf_run *run, const void *closure)
+{
+	int pairs = (int)perf_argument(run, 1);
+	struct perf_team team = {
+		.backend = closure, .threads = 2 * pairs, .cpu = 0, .seconds = SECONDS,
+		.prepare = prepare_pass, .chunk = chunk_pass,
+	};
+
+	if (block_size_up(run, closure))
+		return;
+	perf_counter(run, "round_trip_ns", round_trip_ns());
+	while (perf_next(run)) {
+		if (!rings_open(run, pairs))
+			break;
+		if (perf_team_run(&team))
+			perf_skip(run, "no memory");
+		report(run, &team);
+		rings_close(closure, pairs);
+		free(team.member);
+	}
+	team.backend->tear_down();
+}
+
+static void prepare_serve(struct perf_member *member)
+{
+	hold(member, SERVE_HELD, SERVE_REMOTE);
+	member->local.in = &rings[member->index];
+	member->local.out = &rings[(member->index + 1) % member->team->threads];
+}
+
+static uint64_t chunk_serve(struct perf_member *member)
+{
+	member->team->backend->serve(&member->local, CHUNK);
+	return CHUNK;
+}
+
+static void run_serve(struct perf_run *run, const void *closure)
+{
+	int threads = (int)perf_argument(run, 1);
+	struct perf_team team = {
+		.backend = closure, .threads = threads, .cpu = -1, .seconds = SECONDS,
+		.prepare = prepare_serve, .chunk = chunk_serve, .finish = let_go,
+	};
+
+	if (block_size_up(run, closure))
+		return;
+	perf_counter(run, "round_trip_ns", round_trip_ns());
+	while (perf_next(run)) {
+		if (!rings_open(run, threads))
+			break;
+		if (perf_team_run(&team))
+			perf_skip(run, "no memory");
+		report(run, &team);
+		rings_close(closure, threads);
+		free(team.member);
+	}
+	team.backend->tear_down();
+}
+
+static void prepare_tail(struct perf_member *member)
+{
+	hold(member, REPLACE_HELD, 0);
+	member->local.tail = calloc(1, sizeof(*member->local.tail));
+}
+
+static uint64_t chunk_tail(struct perf_member *member)
+{
+	member->team->backend->timed(&member->local, CHUNK);
+	return 2 * CHUNK;
+}
+
+/* The quantile q of the members' times together, in ticks; the upper end of its step. */
+static double tail_quantile(const struct perf_team *team, double q)
+{
+	double left = 0;
+
+	for (int i = 0; i < team->threads; i++)
+		left += (double)team->member[i].operations * q;
+	for (uint64_t ticks = 0; ticks < PERF_TAIL_LINEAR + 64; ticks++) {
+		for (int i = 0; i < team->threads; i++) {
+			const struct perf_tail *tail = team->member[i].local.tail;
+
+			left -= ticks < PERF_TAIL_LINEAR ? tail->linear[ticks] :
+				tail->power[ticks - PERF_TAIL_LINEAR];
+		}
+		if (left <= 0)
+			return ticks < PERF_TAIL_LINEAR ? (double)ticks :
+				(double)((uint64_t)2 << (ticks - PERF_TAIL_LINEAR));
+	}
+	return 0;
+}
+
+static void report_tail(struct perf_run *run, const struct perf_team *team)
+{
+	double longest = 0, rate = perf_ticks_a_ns();
+
+	for (int i = 0; i < team->threads; i++)
+		if ((double)team->member[i].local.tail->longest > longest)
+			longest = (double)team->member[i].local.tail->longest;
+	perf_counter(run, "p50_ns", tail_quantile(team, 0.5) / rate);
+	perf_counter(run, "p99_ns", tail_quantile(team, 0.99) / rate);
+	perf_counter(run, "p999_ns", tail_quantile(team, 0.999) / rate);
+	perf_counter(run, "p9999_ns", tail_quantile(team, 0.9999) / rate);
+	perf_counter(run, "longest_us", longest / rate / 1e3);
+	for (int i = 0; i < team->threads; i++)
+		free(team->member[i].local.tail);
+}
+
+static void run_tail(struct perf_run *run, const void *closure)
+{
+	struct perf_team team = {
+		.backend = closure, .threads = (int)perf_argument(run, 1), .cpu = -1,
+		.seconds = SECONDS, .prepare = prepare_tail, .chunk = chunk_tail, .finish = let_go,
+	};
+
+	if (block_size_up(run, closure))
+		return;
+	while (perf_next(run)) {
+		if (perf_team_run(&team)) {
+			perf_skip(run, "no memory");
+			break;
+		}
+		perf_seconds(run, team.wall);
+		report_tail(run, &team);
+		free(team.member);
+	}
+	team.backend->tear_down();
+}
+
+static void add(const char *workload, const struct perf_backend *backend,
+		void (*body)(struct perf_run *, const void *), const char *unit, const int64_t *counts)
+{
+	struct perf_bench bench = {
+		.body = body, .closure = backend, .iterations = 1,
+		.arg = { { .name = "size", .value = { 4032 } }, { .name = unit } },
+	};
+	char name[64];
+
+	for (int i = 0; counts[i]; i++)
+		bench.arg[1].value[i] = counts[i];
+	bench.name = perf_name(name, workload, backend->name);
+	perf_register(&bench);
+}
+
+void perf_add_threaded(const struct perf_backend *backend)
+{
+	static const int64_t replace[] = { 1, 2, 4, 64, 0 }, pairs[] = { 1, 8, 0 };
+	static const int64_t serve[] = { 2, 16, 0 }, tail[] = { 16, 1000, 0 };
+
+	if (backend->can & PERF_CAN_HOLD)
+		add("replace", backend, run_replace, "threads", replace);
+	if (backend->can & PERF_CAN_PASS)
+		add("pass", backend, run_pass, "pairs", pairs);
+	if ((backend->can & PERF_CAN_ALL) != PERF_CAN_ALL)
+		return;
+	add("serve", backend, run_serve, "threads", serve);
+	add("tail", backend, run_tail, "threads", tail);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The measured loops (layer 6). Included once by each backend_*.c, which says before what its calls
+ * are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block), LEASE_MANY(blocks, n),
+ * RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not these; BACKEND_ENTER, what
+ * a user would keep in a local variable; and the functions backend_set_up, backend_tear_down,
+ * backend_enter, backend_leave. No include guard: it is a body, not an interface.
+ * Invariant: the loops of all backends differ in these words only.
+ */
+#include "backend.h"
+#include "ring.h"
+#include "tick.h"
+
+#ifndef PRODUCE
+#define PRODUCE() LEASE()
+#define CONSUME(block) RETURN(block)
+#endif
+
+/* The first line of a block is written, as every user does. */
+#define TOUCH(block) (*(volatile uint64_t *)(block) = 1)
+
+static void pair(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+
+	(void)local;
+	for (; rounds; rounds--) {
+		void *block = LEASE();
+
+		TOUCH(block);
+		RETURN(block);
+	}
+}
+
+static void burst(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint16_t *const order = local->order;
+	const uint32_t count = local->count;
+
+	for (; rounds; rounds--) {
+		for (uint32_t i = 0; i < count; i++) {
+			void *block = LEASE();
+
+			TOUCH(block);
+			held[i] = block;
+		}
+		for (uint32_t i = 0; i < count; i++)
+			RETURN(held[order[i]]);
+	}
+}
+
+static void bulk(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint32_t count = local->count;
+
+	for (; rounds; rounds--) {
+		LEASE_MANY(held, count);
+		RETURN_MANY(held, count);
+	}
+}
+
+static void bulk_touch(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint32_t count = local->count;
+
+	for (; rounds; rounds--) {
+		LEASE_MANY(held, count);
+		for (uint32_t i = 0; i < count; i++)
+			TOUCH(held[i]);
+		RETURN_MANY(held, count);
+	}
+}
+
+static void replace(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint16_t *const order = local->order;
+	const uint32_t mask = local->held - 1;
+	uint32_t cursor = local->cursor;
+
+	for (; rounds; rounds--) {
+		void **slot = &held[order[cursor++ % PERF_ORDER] & mask];
+		void *block;
+
+		RETURN(*slot);
+		block = LEASE();
+		TOUCH(block);
+		*slot = block;
+	}
+	local->cursor = cursor;
+}
+
+static void serve(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint32_t mask = local->held - 1;
+	uint32_t cursor = local->cursor;
+	void *block;
+
+	for (; rounds; rounds--) {
+		uint16_t choice = local->order[cursor++ % PERF_ORDER];
+		void **slot = &held[choice & mask];
+
+		/* The next thread may be asleep and its ring full: then nobody waits for it. */
+		if (!(choice & PERF_ORDER_REMOTE) || !perf_ring_push(local->out, *slot))
+			RETURN(*slot);
+		block = LEASE();
+		TOUCH(block);
+		*slot = block;
+		if (cursor % 8)
+			continue;
+		while ((block = perf_ring_pop(local->in)))
+			RETURN(block);
+	}
+	local->cursor = cursor;
+}
+
+static void tail_note(struct perf_tail *tail, uint64_t ticks)
+{
+	if (ticks < PERF_TAIL_LINEAR)
+		tail->linear[ticks]++;
+	else
+		tail->power[63 - __builtin_clzll(ticks)]++;
+	if (ticks > tail->longest)
+		tail->longest = ticks;
+}
+
+static void timed(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	void **const held = local->block;
+	const uint32_t mask = local->held - 1;
+	uint32_t cursor = local->cursor;
+
+	for (; rounds; rounds--) {
+		void **slot = &held[local->order[cursor++ % PERF_ORDER] & mask];
+		uint64_t start = perf_tick(), middle, end;
+
+		RETURN(*slot);
+		middle = perf_tick();
+		*slot = LEASE();
+		end = perf_tick();
+		TOUCH(*slot);
+		tail_note(local->tail, middle - start);
+		tail_note(local->tail, end - middle);
+	}
+	local->cursor = cursor;
+}
+
+static void fill(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	const size_t size = local->block_size;
+
+	for (uint64_t i = 0; i < rounds; i++) {
+		char *block = LEASE();
+
+		for (size_t at = 0; block && at < size; at += 4096)
+			TOUCH(block + at);
+		local->block[i] = block;
+	}
+}
+
+static uint64_t produce(struct perf_local *local, uint64_t most)
+{
+	BACKEND_ENTER
+	uint64_t done;
+
+	for (done = 0; done < most; done++) {
+		void *block = PRODUCE();
+		uint32_t spins = 0;
+
+		TOUCH(block);
+		while (!perf_ring_push(local->out, block)) {
+			/* relaxed: only the loop's end depends on it */
+			if (atomic_load_explicit(local->stop, memory_order_relaxed)) {
+				CONSUME(block);
+				return done;
+			}
+			perf_ring_wait(&spins);
+		}
+	}
+	return done;
+}
+
+static uint64_t consume(struct perf_local *local, uint64_t most)
+{
+	BACKEND_ENTER
+	uint64_t done;
+
+	for (done = 0; done < most; done++) {
+		uint32_t spins = 0;
+		void *block;
+
+		while (!(block = perf_ring_pop(local->in))) {
+			/* relaxed: only the loop's end depends on it */
+			if (atomic_load_explicit(local->stop, memory_order_relaxed))
+				return done;
+			perf_ring_wait(&spins);
+		}
+		CONSUME(block);
+	}
+	return done;
+}
+
+static void *lease_one(void)
+{
+	BACKEND_ENTER
+
+	return LEASE();
+}
+
+static void give_one(void *block)
+{
+	BACKEND_ENTER
+
+	CONSUME(block);
+}
+
+const struct perf_backend BACKEND_TABLE = {
+	.name = BACKEND_NAME, .can = BACKEND_CAN,
+	.set_up = backend_set_up, .tear_down = backend_tear_down,
+	.enter = backend_enter, .leave = backend_leave,
+	.lease = lease_one, .give = give_one,
+	.pair = pair, .burst = burst, .bulk = bulk, .bulk_touch = bulk_touch, .replace = replace,
+	.serve = serve, .timed = timed, .fill = fill, .produce = produce, .consume = consume,
+};
