@@ -35,3 +35,14 @@ foreach(kind ${MEWS_KINDS})
 	endforeach()
 endforeach()
 mews_valgrind_test(conformance $<TARGET_FILE:conformance_static> --kind default)
+
+# Stress: every kind on all scenarios; each ends in the audit.
+mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c)
+foreach(kind ${MEWS_KINDS})
+	mews_run_test(stress/${kind} LABELS stress TIMEOUT 300 COMMAND stress --kind ${kind})
+endforeach()
+foreach(plant double lost late-write)
+	mews_run_test(stress/planted-${plant} LABELS stress
+		COMMAND stress --plant ${plant} threads handover)
+endforeach()
+mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)

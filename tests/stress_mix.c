@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* Stress: threads on one pool: many on few CPUs, handing over, migrating, at the limit, watched. */
+#include "stress.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void run_threads(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 64), stress->seed, &arena, hand_worker);
+	arena_close(&arena);
+}
+
+/* Half of the threads only lease and send, the other half only receive and return. */
+static void *hand_over(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	void *blocks[32];
+
+	while (arena_running(arena)) {
+		unsigned count = 1 + rng_below(&worker->rng, 32), n = 0;
+
+		if (worker->index % 2 == 0) {
+			count = (unsigned)arena_lease_many(arena, blocks, count);
+			for (unsigned i = 0; i < count; i++)
+				blocks[n] = arena_mail(arena, &worker->rng, blocks[i]),
+					n += blocks[n] != NULL;
+			arena_give_many(arena, blocks, n);
+			continue;
+		}
+		while (count-- > 0)
+			if ((blocks[0] = arena_mail(arena, &worker->rng, NULL)))
+				arena_give(arena, blocks[0]);
+	}
+	return NULL;
+}
+
+static void run_handover(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 8), stress->seed, &arena, hand_over);
+	arena_close(&arena);
+}
+
+static void *migrate_self(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	struct hand hand = { .count = 0 };
+
+	while (arena_running(arena)) {
+		threads_pin(rng_below(&worker->rng, 64));
+		for (int i = 0; i < 20; i++)
+			hand_step(arena, &hand, &worker->rng);
+	}
+	hand_empty(arena, &hand);
+	return NULL;
+}
+
+/* Workers that announce themselves, and a last one that throws them from CPU to CPU. */
+struct thrown {
+	struct arena *arena;
+	_Atomic(pid_t) tid[64];
+	unsigned count;
+};
+
+static void *be_thrown(void *argument)
+{
+	struct worker *worker = argument, inner = *worker;
+	struct thrown *thrown = worker->shared;
+
+	atomic_store(&thrown->tid[worker->index], threads_tid());
+	inner.shared = thrown->arena;
+	hand_worker(&inner);
+	atomic_store(&thrown->tid[worker->index], 0);
+	return NULL;
+}
+
+static void throw_them(struct thrown *thrown, uint64_t seed)
+{
+	struct rng rng = { seed };
+
+	threads_cpus();
+	while (arena_running(thrown->arena)) {
+		cpu_set_t one;
+		pid_t tid = atomic_load(&thrown->tid[rng_below(&rng, thrown->count)]);
+
+		CPU_ZERO(&one);
+		CPU_SET(rng_below(&rng, threads_cpus()), &one);
+		if (tid)
+			sched_setaffinity(tid, sizeof(one), &one); /* it may just have ended */
+	}
+}
+
+static void run_migrate(const struct stress *stress)
+{
+	struct stress half = *stress;
+	struct thrown thrown = { .count = 6 };
+	struct worker workers[6];
+	struct arena arena;
+
+	half.seconds /= 2;
+	arena_open(&arena, &half, 0);
+	threads_run(stress_threads(stress, 6), stress->seed, &arena, migrate_self);
+	arena_close(&arena);
+	arena_open(&arena, &half, 0);
+	thrown.arena = &arena;
+	threads_start(workers, 6, stress->seed, &thrown, be_thrown);
+	throw_them(&thrown, stress->seed);
+	threads_join(workers, 6);
+	arena_close(&arena);
+}
+
+/* Fewer blocks than the threads want: most leases go all the way down, and many fail. */
+static void run_limit(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 150);
+	threads_run(stress_threads(stress, 8), stress->seed, &arena, hand_worker);
+	CHECK(atomic_load(&arena.failures) > 0, "150 blocks were enough: no test of the limit");
+	arena_close(&arena);
+}
+
+static void *watch(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	char text[4096];
+
+	if (worker->index > 1)
+		return hand_worker(worker);
+	while (arena_running(arena)) {
+		struct mews_stats s = { .size = sizeof(s) };
+
+		CHECK(mews_pool_stats(arena->pool, &s) == 0, "statistics");
+		CHECK(s.carved == s.leased + s.cached + s.side + s.depot + s.slab,
+		      "a sum: %llu carved", (unsigned long long)s.carved);
+		CHECK(s.carved <= s.max_blocks && s.leased <= s.carved, "%llu of %llu leased",
+		      (unsigned long long)s.leased, (unsigned long long)s.carved);
+		CHECK(mews_pool_describe(arena->pool, text, sizeof(text)) > 0, "description");
+	}
+	return NULL;
+}
+
+static void run_watched(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 8), stress->seed, &arena, watch);
+	arena_close(&arena);
+}
+
+static void *lease_oversize(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	char *large[8] = { NULL };
+	unsigned char mark = (unsigned char)(worker->index + 1);
+
+	while (arena_running(arena)) {
+		unsigned at = rng_below(&worker->rng, 8);
+		size_t bytes = 1000 + rng_below(&worker->rng, 60000);
+
+		if (large[at]) {
+			CHECK((unsigned char)large[at][999] == mark, "an oversize lease was written");
+			mews_return(arena->pool, large[at]);
+		}
+		large[at] = mews_lease_sized(arena->pool, bytes);
+		CHECK(large[at], "%zu bytes: %s", bytes, strerror(errno));
+		large[at][999] = (char)mark;
+		large[at][0] = (char)mark;
+	}
+	for (unsigned at = 0; at < 8; at++)
+		mews_return(arena->pool, large[at]);
+	return NULL;
+}
+
+static void run_oversize(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 4), stress->seed, &arena, lease_oversize);
+	arena_close(&arena);
+}
+
+const struct scenario stress_mix[] = {
+	{ "threads", "64 threads on whatever CPUs there are", run_threads },
+	{ "handover", "blocks are returned by other threads than leased them", run_handover },
+	{ "migrate", "threads move between CPUs, by themselves and by others", run_migrate },
+	{ "limit", "fewer blocks than wanted", run_limit },
+	{ "watched", "statistics are read all the time", run_watched },
+	{ "oversize", "mappings of their own come and go", run_oversize },
+	{ NULL, NULL, NULL },
+};

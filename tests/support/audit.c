@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The audit, see audit.h. Every carved block has an entry that says where it was met first; a second
+ * meeting, or none, is an error. Errors end the walk: the first one is told.
+ */
+#include "audit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "../../lib/control.h"
+
+enum place { NOT_CARVED, NOWHERE, LEASED, CACHE, SIDE, DEPOT, SLAB };
+
+struct where {
+	uint8_t place;
+	uint16_t index;         /* CPU, depot or window */
+};
+
+struct walk {
+	struct mews_control *control;
+	const struct mews_plan *plan;
+	const struct mews_slabs *slabs;
+	struct where *where;    /* [numbers] */
+	struct audit *result;
+	jmp_buf wrong;
+};
+
+static void wrong(struct walk *walk, const char *format, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
+
+static void wrong(struct walk *walk, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(walk->result->message, AUDIT_MESSAGE, format, arguments);
+	va_end(arguments);
+	longjmp(walk->wrong, 1);
+}
+
+static const char *name_of(struct where where, char *text, size_t length)
+{
+	static const char *const names[] = { "not carved", "nowhere", "leased", "the cache of CPU",
+		"a side stack of CPU", "depot", "the free bits of window" };
+
+	snprintf(text, length, "%s %u", names[where.place], where.index);
+	return text;
+}
+
+static void *address_of(struct walk *walk, uint64_t number)
+{
+	const struct mews_plan *plan = walk->plan;
+	uint64_t bits = (uint64_t)walk->slabs->slab_words * 64;
+	uint64_t slab = number / bits, index = number % bits;
+	uint64_t per_window = plan->window_bytes / plan->slab_bytes;
+
+	return walk->slabs->start + slab / per_window * plan->window_bytes +
+		slab % per_window * plan->slab_bytes +
+		index / plan->cell_blocks * plan->cell_bytes +
+		index % plan->cell_blocks * plan->stride;
+}
+
+/* The number of the block that starts at an address; anything else is an error. */
+static uint64_t number_of(struct walk *walk, const void *block, struct where where)
+{
+	const struct mews_plan *plan = walk->plan;
+	uint64_t offset = (uint64_t)((uintptr_t)block - (uintptr_t)walk->slabs->start);
+	uint64_t in_slab = offset % plan->slab_bytes, number;
+	char text[64];
+
+	if (offset >= plan->nodes * plan->window_bytes)
+		wrong(walk, "%p, in %s, is outside the slabs", block,
+		      name_of(where, text, sizeof(text)));
+	number = offset / plan->slab_bytes * walk->slabs->slab_words * 64 +
+		in_slab / plan->cell_bytes * plan->cell_blocks +
+		in_slab % plan->cell_bytes / plan->stride;
+	if (address_of(walk, number) != block)
+		wrong(walk, "%p, in %s, is not the start of a block", block,
+		      name_of(where, text, sizeof(text)));
+	return number;
+}
+
+/* Meets a block in a place. */
+static void meet(struct walk *walk, uint64_t number, struct where where)
+{
+	struct where *entry = &walk->where[number];
+	char here[64], there[64];
+
+	if (entry->place == NOT_CARVED)
+		wrong(walk, "block %p, in %s, was never carved", address_of(walk, number),
+		      name_of(where, here, sizeof(here)));
+	if (entry->place != NOWHERE)
+		wrong(walk, "block %p is in %s and in %s", address_of(walk, number),
+		      name_of(*entry, there, sizeof(there)), name_of(where, here, sizeof(here)));
+	*entry = where;
+}
+
+static void meet_pointer(struct walk *walk, const void *block, struct where where)
+{
+	meet(walk, number_of(walk, block, where), where);
+}
+
+static void mark_carved(struct walk *walk)
+{
+	uint64_t bits = (uint64_t)walk->slabs->slab_words * 64;
+
+	for (uint32_t w = 0; w < walk->slabs->windows; w++) {
+		struct mews_window *window = &walk->slabs->window[w];
+		uint64_t carved = 0;
+
+		for (uint32_t s = 0; s < atomic_load(&window->frontier); s++) {
+			uint32_t blocks = atomic_load(&window->blocks[s]);
+			struct where *first = walk->where + (w * (uint64_t)walk->slabs->slabs + s) * bits;
+
+			for (uint32_t i = 0; i < blocks; i++)
+				first[i].place = NOWHERE;
+			carved += blocks;
+		}
+		if (carved != atomic_load(&window->carved))
+			wrong(walk, "window %u: %llu blocks in its slabs, %llu counted", w,
+			      (unsigned long long)carved,
+			      (unsigned long long)atomic_load(&window->carved));
+		walk->result->carved += carved;
+	}
+	if (walk->result->carved != atomic_load(&walk->slabs->carved))
+		wrong(walk, "%zu blocks in all slabs, %llu counted", walk->result->carved,
+		      (unsigned long long)atomic_load(&walk->slabs->carved));
+}
+
+static void walk_cache(struct walk *walk, uint32_t cpu)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(walk->control->pool, cpu);
+	uint32_t state = atomic_load(&walk->control->sides.side[cpu].cache_state);
+	size_t count = cache->cur ? (size_t)(cache->cur - cache->slots) : 0;
+
+	if (count > walk->plan->cache_capacity)
+		wrong(walk, "cache of CPU %u: cur stands at slot %zd of %u", cpu, (ssize_t)count,
+		      walk->plan->cache_capacity);
+	if (state == MEWS_CACHE_BUSY || (state == MEWS_CACHE_CLOSED && count))
+		wrong(walk, "cache of CPU %u: %zu blocks in state %u", cpu, count, state);
+	if (state == MEWS_CACHE_OPEN && (cache->base != cache->slots ||
+	    cache->limit != cache->slots + walk->plan->cache_capacity))
+		wrong(walk, "cache of CPU %u is open with wrong bounds", cpu);
+	for (size_t i = 0; i < count; i++) {
+		if ((uintptr_t)cache->slots[i] - cache->lo >= cache->span)
+			wrong(walk, "cache of CPU %u holds %p of another node", cpu, cache->slots[i]);
+		meet_pointer(walk, cache->slots[i], (struct where){ CACHE, (uint16_t)cpu });
+	}
+	walk->result->cached += count;
+}
+
+/* Calls visit for each number on a tagged stack, after checking that the depths count down. */
+static size_t walk_stack(struct walk *walk, const struct mews_tagstack *stack,
+			 const mews_word *link, uint64_t numbers, struct where where,
+			 void (*visit)(struct walk *walk, uint32_t number, struct where where))
+{
+	uint32_t depth = mews_tagstack_depth(stack, link), left = depth;
+	uint32_t number = mews_tagstack_top(atomic_load(&stack->head));
+	char text[64];
+
+	for (; number != MEWS_NONE; left--) {
+		uint64_t entry = number < numbers ? atomic_load(&link[number]) : 0;
+
+		if (number >= numbers || left == 0 || entry >> 32 != left)
+			wrong(walk, "a stack of %s: number %u says depth %llu, walked %u",
+			      name_of(where, text, sizeof(text)), number,
+			      (unsigned long long)(entry >> 32), left);
+		visit(walk, number, where);
+		number = (uint32_t)entry - 1;
+	}
+	if (left)
+		wrong(walk, "a stack of %s ends %u early", name_of(where, text, sizeof(text)), left);
+	return depth;
+}
+
+static void visit_block(struct walk *walk, uint32_t number, struct where where)
+{
+	meet(walk, number, where);
+}
+
+static void walk_side(struct walk *walk, uint32_t cpu)
+{
+	const struct mews_sides *sides = &walk->control->sides;
+	struct mews_side *side = &sides->side[cpu];
+	struct where where = { SIDE, (uint16_t)cpu };
+	uint64_t numbers = mews_slabs_numbers(walk->slabs);
+
+	if (atomic_load(&side->gate[0]) || atomic_load(&side->gate[1]))
+		wrong(walk, "gate of CPU %u: %lld and %lld operations are still inside", cpu,
+		      (long long)atomic_load(&side->gate[0]), (long long)atomic_load(&side->gate[1]));
+	walk->result->side += walk_stack(walk, &side->local, sides->link, numbers, where, visit_block);
+	walk->result->side += walk_stack(walk, &side->away, sides->link, numbers, where, visit_block);
+}
+
+static void visit_magazine(struct walk *walk, uint32_t number, struct where where)
+{
+	const struct mews_depots *depots = &walk->control->depots;
+	void **slots = depots->depot[where.index].slots + (size_t)number * depots->magazine;
+
+	for (uint32_t i = 0; i < depots->magazine; i++)
+		meet_pointer(walk, slots[i], where);
+	walk->result->depot += depots->magazine;
+}
+
+static void visit_empty(struct walk *walk, uint32_t number, struct where where)
+{
+	(void)walk;
+	(void)number;
+	(void)where;
+}
+
+static void walk_depot(struct walk *walk, uint32_t d)
+{
+	const struct mews_depots *depots = &walk->control->depots;
+	struct mews_depot *depot = &depots->depot[d];
+	struct where where = { DEPOT, (uint16_t)d };
+	size_t magazines;
+
+	magazines = walk_stack(walk, &depot->full, depot->link, depots->capacity, where,
+			       visit_magazine);
+	magazines += walk_stack(walk, &depot->empty, depot->link, depots->capacity, where,
+				visit_empty);
+	if (magazines != atomic_load(&depot->fresh))
+		wrong(walk, "depot %u: %zu magazines on its stacks, %u in use", d, magazines,
+		      atomic_load(&depot->fresh));
+}
+
+static void walk_window(struct walk *walk, uint32_t w)
+{
+	struct mews_window *window = &walk->slabs->window[w];
+	uint64_t words = (uint64_t)walk->slabs->slabs * walk->slabs->slab_words;
+	uint64_t first = w * words * 64;
+
+	for (uint64_t word = 0; word < words; word++) {
+		uint64_t bits = atomic_load(&window->free[word]);
+
+		if (bits && !(atomic_load(&window->summary[word / 64]) >> word % 64 & 1))
+			wrong(walk, "window %u: word %llu has free blocks that the summary hides", w,
+			      (unsigned long long)word);
+		for (; bits; bits &= bits - 1) {
+			uint64_t bit = word * 64 + (uint64_t)__builtin_ctzll(bits);
+
+			meet(walk, first + bit, (struct where){ SLAB, (uint16_t)w });
+			walk->result->slab++;
+		}
+	}
+}
+
+static bool bit_of(const mews_word *words, uint64_t bit)
+{
+	return atomic_load(&words[bit / 64]) >> bit % 64 & 1;
+}
+
+/* Every carved block was met; with full checks the library's ledger says the same as ours. */
+static void check_all_met(struct walk *walk)
+{
+	uint64_t numbers = mews_slabs_numbers(walk->slabs);
+	const mews_word *ledger = walk->control->path == MEWS_PATH_CHECKED ?
+		walk->control->leased : NULL;
+
+	for (uint64_t i = 0; i < numbers; i++) {
+		if (walk->where[i].place == NOWHERE)
+			wrong(walk, "block %p (number %llu) is lost: it was carved and is nowhere",
+			      address_of(walk, i), (unsigned long long)i);
+		if (ledger && bit_of(ledger, i) != (walk->where[i].place == LEASED))
+			wrong(walk, "block %p: the library's ledger says %s", address_of(walk, i),
+			      bit_of(ledger, i) ? "leased" : "free");
+	}
+}
+
+/* Not inlined: its locals shall not live in the frame that longjmp returns to. */
+static __attribute__((noinline)) void walk_all(struct walk *walk, void *const *leased, size_t count)
+{
+	mark_carved(walk);
+	for (size_t i = 0; i < count; i++)
+		meet_pointer(walk, leased[i], (struct where){ LEASED, 0 });
+	walk->result->leased = count;
+	for (uint32_t cpu = 0; cpu < walk->control->sides.count; cpu++) {
+		walk_cache(walk, cpu);
+		walk_side(walk, cpu);
+	}
+	for (uint32_t d = 0; d < walk->control->depots.count; d++)
+		walk_depot(walk, d);
+	for (uint32_t w = 0; w < walk->slabs->windows; w++)
+		walk_window(walk, w);
+	check_all_met(walk);
+}
+
+bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struct audit *audit)
+{
+	struct walk walk = { .control = mews_control_of(pool), .result = audit };
+	struct where *where;
+	uint64_t numbers;
+
+	memset(audit, 0, sizeof(*audit));
+	walk.plan = &walk.control->plan;
+	walk.slabs = &walk.control->slabs;
+	numbers = mews_slabs_numbers(walk.slabs);
+	where = calloc(numbers, sizeof(*where));
+	if (!where) {
+		snprintf(audit->message, AUDIT_MESSAGE, "no memory for %llu entries",
+			 (unsigned long long)numbers);
+		return false;
+	}
+	walk.where = where;
+	if (setjmp(walk.wrong) == 0)
+		walk_all(&walk, leased, count);
+	free(where);
+	return audit->message[0] == 0;
+}
