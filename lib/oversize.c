@@ -110,7 +110,11 @@ bool mews_oversize_return(struct mews_oversize *o, void *address)
 	settle(entry, 0);
 	mews_place_release(address, length);
 	release_bytes(o, length);
+	return true;
+}
+
+void mews_oversize_uncount(struct mews_oversize *o)
+{
 	/* O3: release: a drain that sees the count fall sees the mapping gone. */
 	atomic_fetch_sub_explicit(&o->count, 1, memory_order_release);
-	return true;
 }

@@ -40,7 +40,11 @@ void mews_oversize_init(struct mews_oversize *oversize, void *tables);
 void *mews_oversize_lease(struct mews_oversize *oversize, size_t bytes, uint64_t limit,
 			  const struct mews_place_request *request);
 
-/* Takes the entry out and unmaps. False where address is no oversize lease that is out. */
+/*
+ * Takes the entry out and unmaps. False where address is no oversize lease that is out. The count
+ * stays: the caller takes it down, unless its pool was disposed, which has counted what was out.
+ */
 bool mews_oversize_return(struct mews_oversize *oversize, void *address);
+void mews_oversize_uncount(struct mews_oversize *oversize);
 
 #endif

@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 #include "slab.h"
 
@@ -24,7 +25,7 @@ static size_t round_line(size_t bytes)
 
 /* Table sizes of one window, in bytes. */
 struct window_tables {
-	size_t free, summary, vacant, blocks;
+	size_t free, summary, vacant, shared, blocks;
 };
 
 static struct window_tables window_tables(const struct mews_plan *plan)
@@ -36,6 +37,7 @@ static struct window_tables window_tables(const struct mews_plan *plan)
 		.free = round_line(words * 8),
 		.summary = round_line((words + 63) / 64 * 8),
 		.vacant = round_line((slabs + 63) / 64 * 8),
+		.shared = round_line((slabs + 63) / 64 * 8),
 		.blocks = round_line(slabs * 4),
 	};
 }
@@ -49,7 +51,8 @@ size_t mews_slabs_table_bytes(const struct mews_plan *plan)
 {
 	struct window_tables t = window_tables(plan);
 
-	return window_array_bytes(plan) + plan->nodes * (t.free + t.summary + t.vacant + t.blocks);
+	return window_array_bytes(plan) +
+		plan->nodes * (t.free + t.summary + t.vacant + t.shared + t.blocks);
 }
 
 static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char *at)
@@ -63,7 +66,8 @@ static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char 
 		w->free = (mews_word *)at;
 		w->summary = (mews_word *)(at += t.free);
 		w->vacant = (mews_word *)(at += t.summary);
-		w->blocks = (_Atomic uint32_t *)(at += t.vacant);
+		w->shared = (mews_word *)(at += t.vacant);
+		w->blocks = (_Atomic uint32_t *)(at += t.shared);
 		at += t.blocks;
 	}
 }
@@ -333,6 +337,16 @@ static void add(mews_word *word, uint64_t amount)
 	atomic_fetch_add_explicit(word, amount, memory_order_relaxed);
 }
 
+/* Notes that slabs lie on pages that a fork shares. */
+static void mark_shared(struct mews_slabs *s, struct mews_window *w, uint64_t offset, uint64_t length)
+{
+	uint64_t slab;
+
+	for (slab = offset >> s->slab_shift; slab << s->slab_shift < offset + length; slab++)
+		atomic_fetch_or(&w->shared[slab / 64], (uint64_t)1 << slab % 64);
+}
+
+/* Backs part of a window: whole slabs, or the first blocks of one. */
 static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t length,
 		enum mews_page_policy top)
 {
@@ -351,6 +365,8 @@ static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t len
 	add(&w->backed_thp, got.thp);
 	add(&w->backed_base, got.base);
 	add(&w->unbound, got.unbound);
+	if (got.pages_1g || got.pages_2m)
+		mark_shared(s, w, (uint64_t)(start - slab_start(s, window, 0)), length);
 	return error;
 }
 
@@ -495,4 +511,73 @@ void mews_slabs_discard_free(struct mews_slabs *s)
 				mews_place_discard(slab_start(s, (uint32_t)(w - s->window), slab),
 						   (size_t)1 << s->slab_shift);
 		}
+}
+
+static bool slab_is_shared(const struct mews_window *w, uint32_t slab)
+{
+	return atomic_load(&w->shared[slab / 64]) >> slab % 64 & 1;
+}
+
+/* A run of shared slabs, as mews_place_privatize hands it to its callback. */
+struct shared_run {
+	const struct mews_slabs *slabs;
+	const struct mews_window *window;
+	uint32_t first, count;
+};
+
+/* Copies the blocks that are not free: a free one's contents are nobody's. */
+static void copy_blocks(const void *from, size_t length, void *to, void *context)
+{
+	const struct shared_run *run = context;
+	const struct mews_slabs *s = run->slabs;
+	uint32_t slab, i, blocks;
+	const mews_word *words;
+	size_t at;
+
+	(void)length; /* run says the same */
+	for (slab = run->first; slab < run->first + run->count; slab++) {
+		words = run->window->free + (uint64_t)slab * s->slab_words;
+		blocks = atomic_load(&run->window->blocks[slab]);
+		for (i = 0; i < blocks; i++) {
+			if (atomic_load(&words[i / 64]) >> i % 64 & 1)
+				continue;
+			at = ((size_t)(slab - run->first) << s->slab_shift) + block_offset(s, i);
+			memcpy((char *)to + at, (const char *)from + at, s->stride);
+		}
+	}
+}
+
+/* Leaves the run shared where memory for the copies is refused: the child then has no better. */
+static void privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
+{
+	char *start = slab_start(s, (uint32_t)(w - s->window), run->first);
+	uint32_t slab;
+
+	if (mews_place_privatize(start, (size_t)run->count << s->slab_shift, copy_blocks, run))
+		return;
+	for (slab = run->first; slab < run->first + run->count; slab++)
+		atomic_fetch_and(&w->shared[slab / 64], ~((uint64_t)1 << slab % 64));
+}
+
+/* Run by run: a 1 GiB page is in one run with all its slabs, and can't be replaced in part. */
+void mews_slabs_privatize(struct mews_slabs *s)
+{
+	struct mews_window *w;
+	struct shared_run run;
+	uint32_t slab, end;
+
+	for (w = s->window; w < s->window + s->windows; w++) {
+		end = atomic_load(&w->frontier);
+		for (slab = 0; slab < end; slab++) {
+			run = (struct shared_run) { .slabs = s, .window = w, .first = slab };
+			while (slab < end && slab_is_shared(w, slab)) {
+				run.count++;
+				slab++;
+			}
+			if (run.count)
+				privatize_run(s, w, &run);
+		}
+		add(&w->backed_base, atomic_exchange(&w->backed_1g, 0) +
+				     atomic_exchange(&w->backed_2m, 0));
+	}
 }

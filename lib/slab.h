@@ -24,6 +24,7 @@ struct mews_window {
 	mews_word *free;                /* [words] bit: the block is free and lies in its slab */
 	mews_word *summary;             /* bit: this word of free[] may not be zero */
 	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
+	mews_word *shared;              /* bit: a slab on hugetlb pages, a mapping that fork shares */
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	mews_word carved;               /* blocks */
@@ -120,6 +121,9 @@ int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 
 /* Free blocks in the slabs of one window. */
 uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
+
+/* In the child of a fork: own copies of the blocks that lie on pages shared with the parent. */
+void mews_slabs_privatize(struct mews_slabs *slabs);
 
 /* Gives the memory of slabs that are wholly free back to the system. For a pool that ends. */
 void mews_slabs_discard_free(struct mews_slabs *slabs);

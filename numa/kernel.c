@@ -74,6 +74,7 @@ const struct mews_kernel mews_kernel_real = {
 	.munmap = munmap,
 	.mprotect = mprotect,
 	.madvise = real_madvise,
+	.mincore = mincore,
 	.mremap = real_mremap,
 	.memfd_create = memfd_create,
 	.ftruncate = ftruncate,

@@ -20,6 +20,7 @@ struct mews_kernel {
 	int (*munmap)(void *addr, size_t length);
 	int (*mprotect)(void *addr, size_t length, int prot);
 	int (*madvise)(void *addr, size_t length, int advice);
+	int (*mincore)(void *addr, size_t length, unsigned char *resident);
 	void *(*mremap)(void *old, size_t old_size, size_t new_size, int flags, void *to);
 	int (*memfd_create)(const char *name, unsigned flags);
 	int (*ftruncate)(int fd, off_t length);

@@ -293,6 +293,24 @@ int mews_place_discard(void *addr, size_t length)
 	return error;
 }
 
+size_t mews_place_resident(void *addr, size_t length)
+{
+	unsigned char resident[1024];
+	size_t page = page_size(), step = sizeof(resident) * page, bytes = 0;
+	int saved = errno;
+
+	for (size_t offset = 0; offset < length; offset += step) {
+		size_t part = length - offset < step ? length - offset : step;
+
+		if (mews_kernel->mincore((char *)addr + offset, part, resident) != 0)
+			break;
+		for (size_t i = 0; i < round_up(part, page) / page; i++)
+			bytes += resident[i] & 1 ? page : 0;
+	}
+	errno = saved;
+	return bytes;
+}
+
 /* Whole huge pages first, then the rest: an oversize length is seldom a multiple of one. */
 static int back_oversize(char *addr, size_t length, const struct mews_place_request *request)
 {

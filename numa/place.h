@@ -54,6 +54,9 @@ int mews_place_back(void *addr, size_t length, const struct mews_place_request *
 /* Gives the memory of [addr, length) back to the system; the range stays reserved. 0 or -errno. */
 int mews_place_discard(void *addr, size_t length);
 
+/* Bytes of [addr, addr + length), tables, that have memory behind them; 0 where nobody tells. */
+size_t mews_place_resident(void *addr, size_t length);
+
 /* A populated mapping of its own, for an oversize lease. NULL and errno ENOMEM. */
 void *mews_place_map(size_t length, const struct mews_place_request *request);
 

@@ -77,9 +77,11 @@ void __tsan_release(void *address);
 #if defined(__cplusplus)
 }
 #endif
+#define mews_tsan_active() 1
 #define mews_tsan_acquire(block) __tsan_acquire(block)
 #define mews_tsan_release(block) __tsan_release(block)
 #else
+#define mews_tsan_active() 0
 #define mews_tsan_acquire(block) ((void)0)
 #define mews_tsan_release(block) ((void)0)
 #endif

@@ -18,6 +18,15 @@
 #ifndef MEWS_RSEQ_X86_64_H
 #define MEWS_RSEQ_X86_64_H
 
+/* The CPU this thread runs on, a moment ago; negative where it has no restartable sequences. */
+static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
+{
+	int cpu;
+
+	__asm__ volatile ("movl %%fs:4(%[rseq]), %[cpu]" : [cpu] "=r" (cpu) : [rseq] "r" (rseq));
+	return cpu;
+}
+
 /* The descriptor, the arming store, and label 2, where the sequence begins. Clobbers rax, rcx. */
 #define MEWS_SEQ_BEGIN								\
 	".pushsection __rseq_cs, \"aw?\"\n\t"					\

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The caches (layer 4): see cache.h. The protocol, with what goes wrong without each fence:
+ *
+ *   close:  base = ~0, limit = 0           empty to a lease, full to a return
+ *           fence(cpu)                     F1
+ *           take [slots, cur); cur = slots
+ *   open:   fence(cpu)                     F2
+ *           base = slots, limit = slots + capacity
+ *
+ *   Without F1:  a sequence on the CPU has read the old base and cur; the closer takes the block at
+ *                cur - 8; the sequence commits, and leases the same block.
+ *   Without F2:  a return starts while the cache is closed, having read the old cur (a thread that
+ *                read it before `cur = slots` was visible); the cache reopens; it reads the new
+ *                limit, passes, stores its block at the old cur and commits cur = old + 8: all that
+ *                was taken is back in the cache, and leased twice.
+ *
+ * A fence aborts the sequence that runs on that CPU; preempted ones are aborted when they resume.
+ * Stores to the header are relaxed atomics: the fence orders them for the CPU that matters.
+ */
+#include <string.h>
+#include "../numa/fence.h"
+#include "cache.h"
+
+static void store_bounds(struct mews_cpu_cache *cache, void **base, void **limit)
+{
+	__atomic_store_n(&cache->base, base, __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->limit, limit, __ATOMIC_RELAXED);
+}
+
+static void shut(struct mews_cpu_cache *cache)
+{
+	store_bounds(cache, (void **)~(uintptr_t)0, NULL);
+}
+
+/* C1: acquires what the last opener or closer did (C2). */
+static bool claim(struct mews_control *control, uint32_t cpu, uint32_t from)
+{
+	return atomic_compare_exchange_strong_explicit(&control->sides.side[cpu].cache_state, &from,
+			MEWS_CACHE_BUSY, memory_order_acquire, memory_order_relaxed);
+}
+
+/* C2: releases to C1. */
+static void settle(struct mews_control *control, uint32_t cpu, uint32_t state)
+{
+	atomic_store_explicit(&control->sides.side[cpu].cache_state, state, memory_order_release);
+}
+
+/* The first opening: from a page of zeros, which is closed too, to a header that is shut. */
+static void prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_cache *cache)
+{
+	const struct mews_plan *plan = &control->plan;
+
+	shut(cache);
+	mews_fence_cpu(cpu);
+	cache->lo = (uintptr_t)control->slabs.start +
+		((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);
+	cache->span = plan->window_bytes;
+	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+}
+
+void mews_cache_open(struct mews_control *control, uint32_t cpu)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+
+	if (!claim(control, cpu, MEWS_CACHE_CLOSED))
+		return;
+	if (!cache->span)
+		prepare(control, cpu, cache);
+	if (mews_fence_cpu(cpu)) { /* F2 */
+		settle(control, cpu, MEWS_CACHE_CLOSED);
+		return;
+	}
+	store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	settle(control, cpu, MEWS_CACHE_OPEN);
+}
+
+size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+	size_t count;
+
+	if (!claim(control, cpu, MEWS_CACHE_OPEN))
+		return 0;
+	shut(cache);
+	if (mews_fence_cpu(cpu)) { /* F1 */
+		store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+		settle(control, cpu, MEWS_CACHE_OPEN);
+		return 0;
+	}
+	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
+	memcpy(blocks, cache->slots, count * sizeof(*blocks));
+	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+	settle(control, cpu, MEWS_CACHE_CLOSED);
+	return count;
+}
+
+size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+
+	/* A cache that was never opened is a page that was never touched: leave it so. */
+	if (atomic_load_explicit(&control->sides.side[cpu].cache_state, memory_order_relaxed) ==
+	    MEWS_CACHE_CLOSED)
+		return 0;
+	return (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
+}
+
+void mews_cache_reset(struct mews_control *control, uint32_t cpu)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+
+	if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_BUSY)
+		return;
+	shut(cache);
+	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+	settle(control, cpu, MEWS_CACHE_CLOSED);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Creation (layer 5): from a configuration to a pool: check, plan, choose the path, lay out the one
+ * region that everything but the blocks lies in. Invariant: what fails leaves nothing behind.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "../numa/fence.h"
+#include "cache.h"
+#include "ledger.h"
+#include "process.h"
+
+#define BIAS (UINT64_C(1) << 62)
+
+/* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
+struct layout {
+	size_t slabs, depots, oversize, sides, link, leased, dropped, plan, end;
+	uint32_t caches;
+};
+
+static size_t round_page(size_t bytes)
+{
+	return (bytes + 4095) & ~(size_t)4095;
+}
+
+static size_t plan_bytes(const struct mews_plan *plan)
+{
+	return sizeof(uint32_t) * ((size_t)plan->cpu_ids * 2 + plan->depots + plan->nodes +
+				   (size_t)plan->nodes * plan->nodes);
+}
+
+static size_t numbers_of(const struct mews_plan *plan)
+{
+	size_t slabs = plan->nodes * (plan->window_bytes / plan->slab_bytes);
+
+	return slabs * ((plan->slab_blocks + 63) / 64) * 64;
+}
+
+static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked)
+{
+	size_t numbers = numbers_of(plan);
+	struct layout l = { .caches = caches };
+
+	l.slabs = MEWS_CONTROL_BYTES + (size_t)(MEWS_DUMMIES + caches) * MEWS_CACHE_STRIDE;
+	l.depots = l.slabs + round_page(mews_slabs_table_bytes(plan));
+	l.oversize = l.depots + round_page(mews_depots_table_bytes(plan));
+	l.sides = l.oversize + round_page(MEWS_OVERSIZE_ENTRIES * sizeof(struct mews_oversize_entry));
+	l.link = l.sides + round_page(plan->cpu_ids * sizeof(struct mews_side));
+	l.leased = l.link + round_page(numbers * sizeof(mews_word));
+	l.dropped = l.leased + (checked ? round_page(numbers / 8) : 0);
+	l.plan = l.dropped + round_page(numbers / 8);
+	l.end = l.plan + round_page(plan_bytes(plan));
+	return l;
+}
+
+/* Reads as much of the caller's struct as it has; members that it does not know are zero. */
+static int read_config(const struct mews_pool_config *from, struct mews_pool_config *config)
+{
+	static const struct mews_pool_config zero;
+	const char *bytes = (const char *)from;
+	size_t i;
+
+	*config = zero;
+	if (!from)
+		return 0;
+	if (from->size < offsetof(struct mews_pool_config, block_size) || from->size > 4096)
+		return -EINVAL;
+	for (i = sizeof(*config); i < from->size; i++)
+		if (bytes[i])
+			return -EINVAL;
+	memcpy(config, from, from->size < sizeof(*config) ? from->size : sizeof(*config));
+	return (unsigned)config->checks > MEWS_CHECKS_FULL ? -EINVAL : 0;
+}
+
+static int make_plan(const struct mews_pool_config *config, struct mews_plan *plan)
+{
+	struct mews_plan_request request = {
+		.block_size = config->block_size,
+		.alignment = config->alignment,
+		.initial_blocks = config->initial_blocks,
+		.max_blocks = config->max_blocks,
+		.growth_blocks = config->growth_blocks,
+		.oversize_limit = config->oversize_limit,
+		.mode = config->mode,
+		.node_policy = config->node_policy,
+		.page_policy = config->page_policy,
+	};
+	const struct mews_topology *topology;
+	struct mews_limits limits;
+	int error = mews_process_topology(&topology);
+
+	if (error)
+		return error;
+	mews_limits_read("", 0, &limits);
+	error = mews_plan_make(topology, &limits, &request, plan, NULL);
+	if (error)
+		mews_process_topology_release();
+	return error;
+}
+
+static enum mews_path choose_path(enum mews_checks checks, char *reason, size_t length)
+{
+	bool tools = mews_asan_active() || mews_valgrind_active();
+
+	if (checks == MEWS_CHECKS_FULL || (checks == MEWS_CHECKS_AUTO && tools)) {
+		snprintf(reason, length, "every lease and return is checked: %s",
+			 checks == MEWS_CHECKS_FULL ? "the configuration asks for it" :
+			 mews_asan_active() ? "built with AddressSanitizer" : "valgrind runs us");
+		return MEWS_PATH_CHECKED;
+	}
+	return mews_fence_available(reason, length) ? MEWS_PATH_RSEQ : MEWS_PATH_FALLBACK;
+}
+
+/* Address space for the region, with a cache for each id a kernel may have, or at least its own. */
+static char *map_region(const struct mews_plan *plan, bool checked, struct layout *layout)
+{
+	uint32_t caches[] = { MEWS_CPU_ID_LIMIT, plan->cpu_ids }, i;
+	char *region;
+
+	for (i = plan->cpu_ids >= MEWS_CPU_ID_LIMIT; i < 2; i++) {
+		*layout = lay_out(plan, caches[i], checked);
+		region = mews_place_reserve(layout->end, MEWS_CACHE_STRIDE);
+		if (region && !mews_place_table(region, layout->end))
+			return region;
+		if (region)
+			mews_place_release(region, layout->end);
+	}
+	return NULL;
+}
+
+static uint32_t *move_array(uint32_t **array, size_t count, uint32_t *to)
+{
+	memcpy(to, *array, count * sizeof(*to));
+	*array = to;
+	return to + count;
+}
+
+/* The plan's arrays move into the region, so that the pool's end needs no free(). */
+static void adopt_plan(struct mews_control *control, struct mews_plan *plan, char *region,
+		       const struct layout *layout)
+{
+	uint32_t *at = (uint32_t *)(region + layout->plan);
+	struct mews_plan *own = &control->plan;
+
+	*own = *plan;
+	at = move_array(&own->cpu_window, plan->cpu_ids, at);
+	at = move_array(&own->cpu_depot, plan->cpu_ids, at);
+	at = move_array(&own->depot_window, plan->depots, at);
+	at = move_array(&own->window_node, plan->nodes, at);
+	move_array(&own->window_order, (size_t)plan->nodes * plan->nodes, at);
+	mews_plan_free(plan);
+}
+
+static void wire(struct mews_control *control, char *region, const struct layout *layout)
+{
+	const struct mews_plan *plan = &control->plan;
+
+	control->region = region;
+	control->region_length = layout->end;
+	control->pool = (struct mews_pool *)(region + MEWS_CONTROL_BYTES +
+					     MEWS_DUMMIES * MEWS_CACHE_STRIDE);
+	mews_depots_init(&control->depots, plan, region + layout->depots);
+	mews_oversize_init(&control->oversize, region + layout->oversize);
+	control->sides = (struct mews_sides) {
+		.count = plan->cpu_ids,
+		.capacity = plan->cache_capacity,
+		.magazine = plan->magazine,
+		.side = (struct mews_side *)(region + layout->sides),
+		.link = (mews_word *)(region + layout->link),
+		.slabs = &control->slabs,
+	};
+	control->leased = (mews_word *)(region + layout->leased);
+	control->dropped = (mews_word *)(region + layout->dropped);
+	atomic_store(&control->holders, BIAS);
+}
+
+static void tell_degraded(struct mews_control *control, const struct mews_pool_config *config)
+{
+	uint64_t huge = 0;
+	uint32_t i;
+
+	if (control->path == MEWS_PATH_FALLBACK)
+		mews_report(control, MEWS_REPORT_DEGRADED, NULL, control->path_reason);
+	for (i = 0; i < control->slabs.windows; i++)
+		huge += control->slabs.window[i].backed_1g + control->slabs.window[i].backed_2m;
+	if ((config->page_policy == MEWS_PAGES_1G || config->page_policy == MEWS_PAGES_2M) &&
+	    control->slabs.carved && !huge)
+		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
+			    "no hugetlb page was to be had; transparent huge or base pages serve");
+}
+
+static int build(const struct mews_pool_config *config, struct mews_plan *plan,
+		 struct mews_control **out)
+{
+	char reason[sizeof(((struct mews_control *)0)->path_reason)];
+	enum mews_path path = choose_path(config->checks, reason, sizeof(reason));
+	struct mews_control *control;
+	struct layout layout;
+	char *region;
+	int error;
+
+	if (numbers_of(plan) >= MEWS_NONE)
+		return -EINVAL;
+	region = map_region(plan, path == MEWS_PATH_CHECKED, &layout);
+	if (!region)
+		return -ENOMEM;
+	control = (struct mews_control *)region;
+	adopt_plan(control, plan, region, &layout);
+	wire(control, region, &layout);
+	control->path = path;
+	control->on_report = config->on_report;
+	control->context = config->context;
+	snprintf(control->name, sizeof(control->name), "%s", config->name ? config->name : "mews");
+	memcpy(control->path_reason, reason, sizeof(reason));
+	error = mews_slabs_init(&control->slabs, &control->plan, region + layout.slabs);
+	if (!error) {
+		error = mews_slabs_reserve(&control->slabs, control->plan.initial_blocks);
+		if (error)
+			mews_slabs_fini(&control->slabs);
+	}
+	if (error) {
+		mews_place_release(region, layout.end);
+		return error;
+	}
+	mews_valgrind_create(control->pool);
+	*out = control;
+	return 0;
+}
+
+MEWS_API int mews_pool_create(const struct mews_pool_config *given, struct mews_pool **pool)
+{
+	struct mews_pool_config config;
+	struct mews_control *control;
+	struct mews_plan plan;
+	int error;
+
+	if (!pool)
+		return -EINVAL;
+	*pool = NULL;
+	error = read_config(given, &config);
+	if (!error)
+		error = make_plan(&config, &plan);
+	if (error)
+		return error;
+	error = build(&config, &plan, &control);
+	if (error) {
+		mews_process_topology_release();
+		return error;
+	}
+	mews_process_enter(control);
+	tell_degraded(control, &config);
+	*pool = control->pool;
+	return 0;
+}
+
+MEWS_API int mews_pool_create_layout(const struct mews_pool_config *config,
+				     struct mews_pool **pool, int layout)
+{
+	if (layout == MEWS_INLINE_LAYOUT)
+		return mews_pool_create(config, pool);
+	if (pool)
+		*pool = NULL;
+	return -EPROTO;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Draining and the end of a pool (layer 5). Both store a state, wait until every operation that saw
+ * the old one has left the gate, and then collect all free blocks into their slabs. From there the
+ * free bits tell the truth: nothing but a lease clears them.
+ *
+ * Dispose counts what is out from them, once. What comes back later does not touch the slabs:
+ *
+ *   dispose                                    return, having seen DISPOSED
+ *   state = DISPOSED; wait for the gate        set the block's dropped bit; leave the gate
+ *   collect; out = carved - free               holders -= 1; 0? free the pool
+ *   holders += out - BIAS; 0? free the pool
+ *
+ * A return that set a bit in the slabs instead could do so before the count and subtract after it:
+ * its block would be accounted for twice, and the pool freed with a block still out.
+ */
+#include <errno.h>
+#include "../numa/kernel.h"
+#include "cache.h"
+#include "drain.h"
+#include "exchange.h"
+#include "ledger.h"
+#include "process.h"
+
+#define BIAS (UINT64_C(1) << 62)
+
+static uint64_t out_of(const struct mews_control *control)
+{
+	uint64_t free = 0;
+	uint32_t i;
+
+	for (i = 0; i < control->slabs.windows; i++)
+		free += mews_slabs_free(&control->slabs, i);
+	/* A drain's answer: the mappings that were counted are gone. Acquires from O3. */
+	return atomic_load(&control->slabs.carved) - free +
+		atomic_load_explicit(&control->oversize.count, memory_order_acquire);
+}
+
+void mews_drain_notice(struct mews_control *control)
+{
+	/* D1: releases the block that came back to D2. */
+	atomic_fetch_add_explicit(&control->drain_returns, 1, memory_order_release);
+	mews_kernel->futex_wake((uint32_t *)&control->drain_returns, 1);
+}
+
+/* The time to wait for, at most 10 ms: a hit path that was under way tells nobody. False: it is up. */
+static bool time_left(const struct timespec *deadline, struct timespec *step)
+{
+	int64_t left = 10000000;
+	struct timespec now;
+
+	if (deadline) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		left = (deadline->tv_sec - now.tv_sec) * INT64_C(1000000000) +
+			(deadline->tv_nsec - now.tv_nsec);
+		left = left < 10000000 ? left : 10000000;
+	}
+	*step = (struct timespec) { .tv_nsec = left };
+	return left > 0;
+}
+
+static bool valid(const struct timespec *deadline)
+{
+	return !deadline || (deadline->tv_sec >= 0 && deadline->tv_sec < INT64_MAX / 4000000000 &&
+			     deadline->tv_nsec >= 0 && deadline->tv_nsec < 1000000000);
+}
+
+static int wait_for_all(struct mews_control *control, const struct timespec *deadline)
+{
+	struct timespec step;
+	uint32_t seen;
+
+	for (;;) {
+		/* D2: before the look, so that a return after it changes the word. */
+		seen = atomic_load_explicit(&control->drain_returns, memory_order_acquire);
+		if (atomic_load(&control->state) != MEWS_DRAINING)
+			return -ESHUTDOWN;
+		mews_collect(control);
+		if (out_of(control) == 0)
+			return 0;
+		if (!time_left(deadline, &step))
+			return -ETIMEDOUT;
+		mews_kernel->futex_wait((uint32_t *)&control->drain_returns, seen, &step);
+	}
+}
+
+static int drain(struct mews_control *control, const struct timespec *deadline)
+{
+	uint32_t live = MEWS_LIVE, draining = MEWS_DRAINING;
+	int result;
+
+	if (!atomic_compare_exchange_strong(&control->state, &live, MEWS_DRAINING))
+		return -ESHUTDOWN;
+	mews_gate_wait(&control->sides);
+	result = wait_for_all(control, deadline);
+	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
+	return result;
+}
+
+MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *deadline)
+{
+	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+	uint32_t idle = 0;
+	int result;
+
+	if (!pool || !valid(deadline))
+		return -EINVAL;
+	if (!atomic_compare_exchange_strong(&control->draining, &idle, 1))
+		return -EBUSY;
+	atomic_fetch_add(&control->holders, 1);
+	result = drain(control, deadline);
+	atomic_store(&control->draining, 0);
+	mews_release_holders(control, 1);
+	return result;
+}
+
+bool mews_drop(struct mews_control *control, void *block, uint32_t number)
+{
+	const struct mews_slabs *slabs = &control->slabs;
+	uint64_t per_window = mews_slabs_window_bits(slabs);
+	uint64_t bit = number % per_window;
+	const mews_word *free = slabs->window[number / per_window].free;
+
+	if (!mews_ledger_set(control->dropped, number) &&
+	    !(atomic_load(&free[bit / 64]) >> bit % 64 & 1))
+		return true;
+	mews_report(control, MEWS_REPORT_DOUBLE_RETURN, block,
+		    "double return: this block is back already, and its pool disposed");
+	return false;
+}
+
+void mews_release_holders(struct mews_control *control, uint64_t count)
+{
+	/* H1: what each holder did to the pool happens before its end. */
+	if (atomic_fetch_sub_explicit(&control->holders, count, memory_order_acq_rel) == count)
+		mews_control_destroy(control);
+}
+
+MEWS_API int mews_pool_dispose(struct mews_pool *pool)
+{
+	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+
+	if (!pool)
+		return -EINVAL;
+	if (atomic_exchange(&control->state, MEWS_DISPOSED) == MEWS_DISPOSED)
+		return 0;
+	mews_process_leave(control);
+	mews_process_topology_release();
+	mews_gate_wait(&control->sides);
+	mews_collect(control);
+	mews_slabs_discard_free(&control->slabs);
+	mews_release_holders(control, BIAS - out_of(control));
+	return 0;
+}
+
+void mews_control_destroy(struct mews_control *control)
+{
+	mews_valgrind_destroy(control->pool);
+	mews_slabs_fini(&control->slabs);
+	mews_place_release(control->region, control->region_length);
+}

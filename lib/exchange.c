@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Exchange (layer 4): see exchange.h. The order in which a miss looks for blocks is the cost of what
+ * it finds: the CPU's own depot (its L3 may still hold the lines), the node's slabs, the node's
+ * other depots, memory from the node; then, unless the policy is strict, the same of the other nodes
+ * by distance; and last, at the limit only, what lies unused in other CPUs' caches.
+ */
+#include <errno.h>
+#include "cache.h"
+#include "exchange.h"
+
+static void report_bad(void *context, const void *block, enum mews_verdict verdict)
+{
+	static const char *const message[] = {
+		[MEWS_BLOCK_START] = "double return: the block was already free in its slab",
+		[MEWS_BLOCK_INTERIOR] = "interior pointer: not the start of a block, found at the slab",
+		[MEWS_BLOCK_FOREIGN] = "foreign pointer: no block was carved there, found at the slab",
+	};
+	static const enum mews_report_kind kind[] = {
+		[MEWS_BLOCK_START] = MEWS_REPORT_DOUBLE_RETURN,
+		[MEWS_BLOCK_INTERIOR] = MEWS_REPORT_INTERIOR_POINTER,
+		[MEWS_BLOCK_FOREIGN] = MEWS_REPORT_FOREIGN_POINTER,
+	};
+
+	mews_report(context, kind[verdict], block, message[verdict]);
+}
+
+void mews_give_to_slabs(struct mews_control *control, void *const *blocks, size_t count)
+{
+	mews_slabs_put(&control->slabs, blocks, count, report_bad, control);
+}
+
+static uint32_t depot_of_window(const struct mews_control *control, uint32_t cpu, uint32_t window)
+{
+	const struct mews_plan *plan = &control->plan;
+	uint32_t depot = plan->cpu_depot[cpu];
+
+	/* Every window has a depot: the search ends. */
+	while (plan->depot_window[depot] != window)
+		depot = (depot + 1) % plan->depots;
+	return depot;
+}
+
+void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void *const *blocks,
+	       size_t count)
+{
+	uint32_t depot = depot_of_window(control, cpu, window);
+	size_t magazine = control->plan.magazine;
+
+	while (count >= magazine && mews_depot_put(&control->depots, depot, blocks)) {
+		blocks += magazine;
+		count -= magazine;
+	}
+	mews_give_to_slabs(control, blocks, count);
+}
+
+void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
+{
+	size_t put = mews_seq_return_many(control->pool, __rseq_offset, blocks, count);
+
+	mews_give_to_slabs(control, blocks + put, count - put);
+}
+
+void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
+{
+	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	size_t magazine = control->plan.magazine, count;
+
+	count = mews_seq_lease_many(control->pool, __rseq_offset, blocks,
+				    control->plan.cache_capacity);
+	if (count < magazine) {
+		mews_stash(control, blocks, count);
+		return;
+	}
+	mews_give(control, pass->cpu, mews_slabs_window_of(&control->slabs, blocks[0]), blocks,
+		  magazine);
+	mews_stash(control, blocks + magazine, count - magazine);
+}
+
+/* Gives blocks of several windows, each window's together. Reorders blocks. */
+static void give_mixed(struct mews_control *control, uint32_t cpu, void **blocks, size_t count)
+{
+	uint32_t window;
+	size_t i, same;
+	void *swap;
+
+	for (; count; blocks += same, count -= same) {
+		window = mews_slabs_window_of(&control->slabs, blocks[0]);
+		for (same = 1, i = 1; i < count; i++)
+			if (mews_slabs_window_of(&control->slabs, blocks[i]) == window) {
+				swap = blocks[same];
+				blocks[same++] = blocks[i];
+				blocks[i] = swap;
+			}
+		mews_give(control, cpu, window, blocks, same);
+	}
+}
+
+void mews_send_home(struct mews_control *control, const struct mews_pass *pass, void *block)
+{
+	void *blocks[MEWS_MAGAZINE_MAX];
+	size_t magazine = control->plan.magazine, count;
+
+	mews_count(pass->side, MEWS_EVENT_FOREIGN_RETURNS, 1);
+	mews_side_push(&control->sides, &pass->side->away, &block, 1);
+	if (mews_side_depth(&control->sides, &pass->side->away) < magazine)
+		return;
+	count = mews_side_pop(&control->sides, &pass->side->away, blocks, magazine);
+	give_mixed(control, pass->cpu, blocks, count);
+}
+
+/* One magazine from a depot of the window: the CPU's own first where own, else any but that. */
+static bool take_magazine(struct mews_control *control, uint32_t window, uint32_t skip, void **blocks)
+{
+	const struct mews_plan *plan = &control->plan;
+	uint32_t d;
+
+	for (d = 0; d < plan->depots; d++)
+		if (d != skip && plan->depot_window[d] == window &&
+		    mews_depot_take(&control->depots, d, blocks))
+			return true;
+	return false;
+}
+
+/* Free blocks of the window that need no system call: depots beside `skip`, and slabs. */
+static size_t fetch_free(struct mews_control *control, const struct mews_pass *pass,
+			 uint32_t window, uint32_t skip, void **blocks, size_t batch)
+{
+	size_t got = mews_slabs_take(&control->slabs, window, blocks, batch);
+
+	if (got) {
+		mews_count(pass->side, MEWS_EVENT_SLAB_HITS, 1);
+		return got;
+	}
+	if (batch >= control->plan.magazine && take_magazine(control, window, skip, blocks)) {
+		mews_count(pass->side, MEWS_EVENT_DEPOT_HITS, 1);
+		return control->plan.magazine;
+	}
+	return 0;
+}
+
+static size_t grow(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
+		   void **blocks, size_t batch, int *error)
+{
+	size_t got = mews_slabs_grow(&control->slabs, window, blocks, batch, error);
+
+	if (got)
+		mews_count(pass->side, MEWS_EVENT_GROWTHS, 1);
+	return got;
+}
+
+/* Blocks of other nodes, the nearest first. */
+static size_t fetch_remote(struct mews_control *control, const struct mews_pass *pass,
+			   void **blocks, size_t direct, int *error)
+{
+	const struct mews_plan *plan = &control->plan;
+	const uint32_t *order = plan->window_order + (size_t)plan->cpu_window[pass->cpu] * plan->nodes;
+	size_t got = 0;
+	uint32_t i;
+
+	if (plan->node_policy == MEWS_NODE_STRICT)
+		return 0;
+	for (i = 1; i < plan->nodes && !got; i++)
+		got = fetch_free(control, pass, order[i], MEWS_NONE, blocks, direct);
+	for (i = 1; i < plan->nodes && !got; i++)
+		got = grow(control, pass, order[i], blocks, direct, error);
+	if (got)
+		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);
+	return got;
+}
+
+/* Depots whose magazines are larger than what is asked for: through the slabs. */
+static bool empty_depots(struct mews_control *control)
+{
+	void *blocks[MEWS_MAGAZINE_MAX];
+	bool any = false;
+	uint32_t d;
+
+	for (d = 0; d < control->depots.count; d++)
+		while (mews_depot_take(&control->depots, d, blocks)) {
+			mews_give_to_slabs(control, blocks, control->plan.magazine);
+			any = true;
+		}
+	return any;
+}
+
+/* At the limit: what lies unused in caches, side stacks and depots of others. */
+static size_t reclaim(struct mews_control *control, const struct mews_pass *pass, void **blocks,
+		      size_t direct)
+{
+	const struct mews_plan *plan = &control->plan;
+	const uint32_t *order = plan->window_order + (size_t)plan->cpu_window[pass->cpu] * plan->nodes;
+	uint32_t i, reach = plan->node_policy == MEWS_NODE_STRICT ? 1 : plan->nodes;
+	size_t got = 0;
+	bool any = mews_collect_cpus(control) > 0;
+
+	any |= empty_depots(control);
+	if (!any)
+		return 0;
+	mews_count(pass->side, MEWS_EVENT_RECLAIMS, 1);
+	for (i = 0; i < reach && !got; i++)
+		got = mews_slabs_take(&control->slabs, order[i], blocks, direct);
+	return got;
+}
+
+size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
+		  size_t direct, size_t batch, int *error)
+{
+	uint32_t window = control->plan.cpu_window[pass->cpu];
+	uint32_t depot = control->plan.cpu_depot[pass->cpu];
+	size_t got;
+
+	if (batch >= control->plan.magazine && mews_depot_take(&control->depots, depot, blocks)) {
+		mews_count(pass->side, MEWS_EVENT_DEPOT_HITS, 1);
+		return control->plan.magazine;
+	}
+	got = fetch_free(control, pass, window, depot, blocks, batch);
+	if (!got)
+		got = grow(control, pass, window, blocks, batch, error);
+	if (!got)
+		got = fetch_remote(control, pass, blocks, direct, error);
+	if (!got)
+		got = reclaim(control, pass, blocks, direct);
+	return got;
+}
+
+static size_t collect_stack(struct mews_control *control, struct mews_tagstack *stack)
+{
+	void *blocks[MEWS_MAGAZINE_MAX];
+	size_t count, total = 0;
+
+	while ((count = mews_side_pop(&control->sides, stack, blocks, MEWS_MAGAZINE_MAX))) {
+		mews_give_to_slabs(control, blocks, count);
+		total += count;
+	}
+	return total;
+}
+
+size_t mews_collect_cpus(struct mews_control *control)
+{
+	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	struct mews_side *side;
+	size_t count, total = 0;
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++) {
+		side = &control->sides.side[cpu];
+		if (mews_cache_count(control, cpu)) {
+			count = mews_cache_close(control, cpu, blocks);
+			mews_give_to_slabs(control, blocks, count);
+			total += count;
+		}
+		total += collect_stack(control, &side->local);
+		total += collect_stack(control, &side->away);
+	}
+	return total;
+}
+
+void mews_collect(struct mews_control *control)
+{
+	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	uint32_t cpu;
+	size_t count;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++) {
+		count = mews_cache_close(control, cpu, blocks);
+		mews_give_to_slabs(control, blocks, count);
+	}
+	mews_collect_cpus(control);
+	empty_depots(control);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Exchange (layer 4): what a miss fetches and an overflow gives away; moves blocks between a CPU's
+ * cache, the depots, the slabs and the system. Called by pool.c and drain.c, inside the gate.
+ * Invariant: a block in the hands of a function here is nowhere else; every function puts each block
+ * it was given somewhere, and cannot fail to.
+ */
+#ifndef MEWS_LIB_EXCHANGE_H
+#define MEWS_LIB_EXCHANGE_H
+
+#include "control.h"
+
+/*
+ * Fetches blocks for an operation on pass's CPU: up to `batch` of its own node, or, where only
+ * another node or another CPU's cache has any, up to `direct`, which the caller hands out at once.
+ * 1 <= direct <= batch. Returns how many; 0 and *error: ENOBUFS, ENOMEM.
+ */
+size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
+		  size_t direct, size_t batch, int *error);
+
+/* Gives blocks back to their slabs; wrong ones are reported. */
+void mews_give_to_slabs(struct mews_control *control, void *const *blocks, size_t count);
+
+/* Gives blocks, all of one window, to a depot of it, magazine by magazine, the rest to the slabs. */
+void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void *const *blocks,
+	       size_t count);
+
+/* Puts blocks on this CPU's cache as far as they fit and belong there, the rest to the slabs. */
+void mews_stash(struct mews_control *control, void *const *blocks, size_t count);
+
+/* Makes room in this CPU's full cache: gives the cold half away and keeps the hot one. */
+void mews_overflow(struct mews_control *control, const struct mews_pass *pass);
+
+/* Puts a block of another node on the CPU's away stack, and sends a magazine's worth home. */
+void mews_send_home(struct mews_control *control, const struct mews_pass *pass, void *block);
+
+/* Takes what lies in every CPU's cache and side stacks to the slabs. Returns how many blocks. */
+size_t mews_collect_cpus(struct mews_control *control);
+
+/* The same with the depots: afterwards every free block that no operation holds lies in its slab. */
+void mews_collect(struct mews_control *control);
+
+#endif

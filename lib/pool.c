@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pool (layer 5): create, lease and return. The hit path is mews_lease_inline and
+ * mews_return_inline of mews/inline.h; what stands here is everything that is not a hit. Invariant:
+ * each slow operation passes the gate once, reads the pool's state inside, and leaves nothing of a
+ * block in its hands.
+ */
+#include <errno.h>
+#include <string.h>
+#include "../numa/fence.h"
+#include "cache.h"
+#include "drain.h"
+#include "exchange.h"
+#include "ledger.h"
+#include "process.h"
+
+MEWS_API void *mews_lease(struct mews_pool *pool)
+{
+	return mews_lease_inline(pool);
+}
+
+MEWS_API void mews_return(struct mews_pool *pool, void *block)
+{
+	mews_return_inline(pool, block);
+}
+
+void mews_report(struct mews_control *control, enum mews_report_kind kind, const void *block,
+		 const char *message)
+{
+	struct mews_report report = {
+		.size = sizeof(report),
+		.kind = kind,
+		.pool = control->pool,
+		.block = block,
+		.message = message,
+	};
+
+	/* Relaxed: counters, they publish nothing. */
+	if (kind == MEWS_REPORT_DOUBLE_RETURN)
+		atomic_fetch_add_explicit(&control->double_returns, 1, memory_order_relaxed);
+	else if (kind == MEWS_REPORT_FOREIGN_POINTER)
+		atomic_fetch_add_explicit(&control->foreign_pointers, 1, memory_order_relaxed);
+	else if (kind == MEWS_REPORT_INTERIOR_POINTER)
+		atomic_fetch_add_explicit(&control->interior_pointers, 1, memory_order_relaxed);
+	if (control->on_report)
+		control->on_report(control->context, &report);
+}
+
+/* One slow operation: its pass, the state it found, and whether it may use this CPU's cache. */
+struct operation {
+	struct mews_pass pass;
+	uint32_t state;
+	bool cached;
+};
+
+static struct operation begin(struct mews_control *control)
+{
+	int cpu = mews_seq_cpu(__rseq_offset);
+	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
+		     (uint32_t)cpu < control->sides.count;
+	struct operation op;
+
+	op.pass = mews_gate_enter(&control->sides,
+				  known ? (uint32_t)cpu : mews_fence_current_cpu());
+	/* Sequentially consistent, after G1: see side.h. */
+	op.state = atomic_load(&control->state);
+	op.cached = known && op.state == MEWS_LIVE;
+	return op;
+}
+
+static void end(struct operation *op)
+{
+	mews_gate_leave(&op->pass);
+}
+
+static void keep(struct mews_control *control, struct operation *op, void *const *blocks,
+		 size_t count)
+{
+	if (!op->cached) {
+		mews_side_push(&control->sides, &op->pass.side->local, blocks, count);
+		return;
+	}
+	if (atomic_load_explicit(&op->pass.side->cache_state, memory_order_relaxed) ==
+	    MEWS_CACHE_CLOSED)
+		mews_cache_open(control, op->pass.cpu);
+	mews_stash(control, blocks, count);
+}
+
+/* Leases up to count blocks beyond what the cache had; *error where it gets fewer. */
+static size_t lease_more(struct mews_control *control, struct operation *op, void **blocks,
+			 size_t count, int *error)
+{
+	size_t magazine = control->plan.magazine, got = 0, n, use;
+	void *batch[MEWS_MAGAZINE_MAX];
+	bool live = op->state == MEWS_LIVE;
+
+	if (!op->cached && live)
+		got = mews_side_pop(&control->sides, &op->pass.side->local, blocks, count);
+	if (got < count)
+		mews_count(op->pass.side, MEWS_EVENT_LEASE_MISSES, 1);
+	for (; got < count; got += use) {
+		n = mews_fetch(control, &op->pass, batch, 1, live ? magazine : 1, error);
+		if (!n)
+			break;
+		use = n < count - got ? n : count - got;
+		memcpy(blocks + got, batch + n - use, use * sizeof(*blocks));
+		if (n > use)
+			keep(control, op, batch, n - use);
+	}
+	return got;
+}
+
+/* Writes the leases into the ledger, and tells the tools for memory errors. */
+static void enter_leases(struct mews_control *control, void **blocks, size_t count)
+{
+	uint32_t number;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		mews_slabs_find(&control->slabs, blocks[i], &number);
+		mews_ledger_set(control->leased, number);
+		mews_asan_hide(blocks[i], control->plan.stride);
+		mews_asan_show(blocks[i], control->plan.block_size);
+		mews_valgrind_lease(control->pool, blocks[i], control->plan.block_size);
+	}
+}
+
+static size_t lease_slow(struct mews_control *control, void **blocks, size_t count)
+{
+	struct operation op = begin(control);
+	int error = ESHUTDOWN;
+	size_t got = 0, i;
+
+	if (op.state != MEWS_DISPOSED)
+		got = lease_more(control, &op, blocks, count, &error);
+	for (i = 0; mews_tsan_active() && i < got; i++)
+		mews_tsan_acquire(blocks[i]);
+	mews_count(op.pass.side, MEWS_EVENT_LEASES, got);
+	if (control->path == MEWS_PATH_CHECKED)
+		enter_leases(control, blocks, got);
+	if (got < count) {
+		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
+		errno = error;
+	}
+	end(&op);
+	return got;
+}
+
+MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
+{
+	void *block;
+
+	return lease_slow(mews_control_of(pool), &block, 1) ? block : NULL;
+}
+
+MEWS_API size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
+{
+	struct mews_control *control = mews_control_of(pool);
+	size_t got = mews_seq_lease_many(pool, __rseq_offset, blocks, count), i;
+	uint32_t cpu = (uint32_t)mews_seq_cpu(__rseq_offset);
+
+	for (i = 0; mews_tsan_active() && i < got; i++)
+		mews_tsan_acquire(blocks[i]);
+	if (got)
+		mews_count(&control->sides.side[cpu % control->sides.count], MEWS_EVENT_LEASES, got);
+	if (got < count)
+		got += lease_slow(control, blocks + got, count - got);
+	return got;
+}
+
+/* A block of the CPU's own node: to its cache, by way of an overflow if that is full. */
+static void return_home(struct mews_control *control, struct operation *op, void *block)
+{
+	struct mews_side *side = op->pass.side;
+	void *blocks[MEWS_MAGAZINE_MAX];
+	size_t count;
+
+	if (op->cached) {
+		mews_count(side, MEWS_EVENT_RETURN_MISSES, 1);
+		if (atomic_load_explicit(&side->cache_state, memory_order_relaxed) ==
+		    MEWS_CACHE_CLOSED)
+			mews_cache_open(control, op->pass.cpu);
+		else
+			mews_overflow(control, &op->pass);
+		mews_stash(control, &block, 1);
+		return;
+	}
+	mews_side_push(&control->sides, &side->local, &block, 1);
+	if (mews_side_depth(&control->sides, &side->local) <= control->sides.capacity)
+		return;
+	count = mews_side_pop(&control->sides, &side->local, blocks, control->sides.magazine);
+	if (count)
+		mews_give(control, op->pass.cpu, control->plan.cpu_window[op->pass.cpu], blocks,
+			  count);
+}
+
+/* True where the block was out, as far as this pool can tell. */
+static bool leave_ledger(struct mews_control *control, void *block, uint32_t number)
+{
+	if (control->path != MEWS_PATH_CHECKED)
+		return true;
+	if (!mews_ledger_clear(control->leased, number)) {
+		mews_report(control, MEWS_REPORT_DOUBLE_RETURN, block,
+			    "double return: the ledger has this block as free");
+		return false;
+	}
+	mews_asan_hide(block, control->plan.stride);
+	mews_valgrind_return(control->pool, block);
+	return true;
+}
+
+/* Routes a block that this operation has in hand and that is a block's start. */
+static void put_back(struct mews_control *control, struct operation *op, void *block)
+{
+	if (op->state == MEWS_DRAINING) {
+		mews_give_to_slabs(control, &block, 1);
+		mews_drain_notice(control);
+	} else if (mews_slabs_window_of(&control->slabs, block) !=
+		   control->plan.cpu_window[op->pass.cpu]) {
+		mews_send_home(control, &op->pass, block);
+	} else {
+		return_home(control, op, block);
+	}
+}
+
+/* An address that lies in no window. True where an oversize lease ended by it. */
+static bool return_outside(struct mews_control *control, struct operation *op, void *block)
+{
+	if (!block)
+		return false;
+	if (!mews_oversize_return(&control->oversize, block)) {
+		mews_report(control, MEWS_REPORT_FOREIGN_POINTER, block,
+			    "foreign pointer: no address of this pool");
+		return false;
+	}
+	if (op->state != MEWS_DISPOSED)
+		mews_oversize_uncount(&control->oversize);
+	if (op->state == MEWS_DRAINING)
+		mews_drain_notice(control);
+	return true;
+}
+
+/* Returns one block. True where something that was out came back. */
+static bool return_block(struct mews_control *control, struct operation *op, void *block)
+{
+	enum mews_verdict verdict;
+	uint32_t number;
+
+	if (!mews_slabs_contain(&control->slabs, block))
+		return return_outside(control, op, block);
+	verdict = mews_slabs_find(&control->slabs, block, &number);
+	if (verdict != MEWS_BLOCK_START) {
+		if (verdict == MEWS_BLOCK_INTERIOR)
+			mews_report(control, MEWS_REPORT_INTERIOR_POINTER, block,
+				    "interior pointer: not the start of a block");
+		else
+			mews_report(control, MEWS_REPORT_FOREIGN_POINTER, block,
+				    "foreign pointer: no block was carved there");
+		return false;
+	}
+	if (!leave_ledger(control, block, number))
+		return false;
+	if (op->state == MEWS_DISPOSED)
+		return mews_drop(control, block, number);
+	put_back(control, op, block);
+	return true;
+}
+
+static void return_slow(struct mews_control *control, void *const *blocks, size_t count)
+{
+	struct operation op = begin(control);
+	bool disposed = op.state == MEWS_DISPOSED;
+	size_t back = 0, i, put;
+
+	for (i = 0; i < count; i += put) {
+		put = i && op.cached ? mews_seq_return_many(control->pool, __rseq_offset, blocks + i,
+							    count - i) : 0;
+		if (!put) {
+			back += return_block(control, &op, blocks[i]);
+			put = 1;
+		}
+	}
+	end(&op);
+	/* Last: the pool may be gone with the last of its blocks. */
+	if (disposed && back)
+		mews_release_holders(control, back);
+}
+
+MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block)
+{
+	int saved = errno;
+
+	return_slow(mews_control_of(pool), &block, 1);
+	errno = saved;
+}
+
+/* Whole magazines go to the depot without a stop in the cache, as long as it takes them. */
+static size_t return_magazines(struct mews_control *control, void *const *blocks, size_t count)
+{
+	size_t magazine = control->plan.magazine, done = 0, i;
+	struct operation op = begin(control);
+	uint32_t depot = control->plan.cpu_depot[op.pass.cpu];
+	uint32_t window = control->plan.cpu_window[op.pass.cpu];
+	uintptr_t lo = (uintptr_t)control->slabs.start +
+		       ((uintptr_t)window << control->slabs.window_shift);
+	uintptr_t differs;
+
+	while (op.cached && count - done >= magazine) {
+		for (differs = 0, i = 0; i < magazine; i++)
+			differs |= (uintptr_t)blocks[done + i] ^ lo;
+		if (differs >> control->slabs.window_shift ||
+		    !mews_depot_put(&control->depots, depot, blocks + done))
+			break;
+		done += magazine;
+	}
+	end(&op);
+	return done;
+}
+
+MEWS_API void mews_return_many(struct mews_pool *pool, void *const *blocks, size_t count)
+{
+	struct mews_control *control = mews_control_of(pool);
+	int saved = errno;
+	size_t put, i;
+
+	for (i = 0; mews_tsan_active() && i < count; i++)
+		mews_tsan_release(blocks[i]);
+	put = mews_seq_return_many(pool, __rseq_offset, blocks, count);
+	if (put < count && count - put >= control->plan.magazine)
+		put += return_magazines(control, blocks + put, count - put);
+	if (put < count)
+		return_slow(control, blocks + put, count - put);
+	errno = saved;
+}
+
+MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
+{
+	struct mews_control *control = mews_control_of(pool);
+	const struct mews_plan *plan = &control->plan;
+	struct mews_place_request request = { .policy = plan->node_policy, .top = plan->page_top };
+	uint64_t carved = atomic_load(&control->slabs.carved) * plan->stride;
+	struct operation op;
+	void *block = NULL;
+
+	if (bytes <= plan->block_size)
+		return mews_lease(pool);
+	op = begin(control);
+	request.node = plan->window_node[plan->cpu_window[op.pass.cpu]];
+	request.bind = plan->nodes > 1;
+	if (op.state == MEWS_DISPOSED)
+		errno = ESHUTDOWN;
+	else if (bytes > plan->oversize_limit)
+		errno = EMSGSIZE;
+	else
+		block = mews_oversize_lease(&control->oversize, bytes,
+					    plan->hard_limit > carved ? plan->hard_limit - carved : 0,
+					    &request);
+	mews_count(op.pass.side, block ? MEWS_EVENT_LEASES : MEWS_EVENT_FAILURES, 1);
+	end(&op);
+	return block;
+}

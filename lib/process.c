@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a process has once (layer 5): see process.h. The child of a fork has a copy of each pool, and
+ * one thread. Whatever other threads had in hand at that moment (a block, a magazine, a cache they
+ * were closing) is out for ever there; the counters that waited for them are reset, and everything
+ * else works on. hugetlb pages are shared mappings, so that the kernel can't refuse the child or the
+ * parent a copy: the child copies the slabs that it lies in, once, and the parent waits for that.
+ */
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "../numa/fence.h"
+#include "../numa/kernel.h"
+#include "../numa/place.h"
+#include "cache.h"
+#include "process.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static CDS_LIST_HEAD(pools);
+static struct mews_topology *topology;
+static unsigned topology_users;
+static bool handlers_installed;
+/* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
+static uint32_t *copied;
+
+int mews_process_topology(const struct mews_topology **out)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&mutex);
+	if (!topology)
+		error = mews_topology_load(MEWS_TOPOLOGY_MACHINE, NULL, &topology);
+	if (!error) {
+		topology_users++;
+		*out = topology;
+	}
+	pthread_mutex_unlock(&mutex);
+	return error;
+}
+
+void mews_process_topology_release(void)
+{
+	pthread_mutex_lock(&mutex);
+	if (--topology_users == 0) {
+		mews_topology_free(topology);
+		topology = NULL;
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+static uint64_t hugetlb_bytes(const struct mews_control *control)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < control->slabs.windows; i++)
+		bytes += atomic_load(&control->slabs.window[i].backed_1g) +
+			 atomic_load(&control->slabs.window[i].backed_2m);
+	return bytes;
+}
+
+static void before_fork(void)
+{
+	struct mews_control *control;
+	uint64_t shared = 0;
+	void *word;
+
+	pthread_mutex_lock(&mutex);
+	cds_list_for_each_entry(control, &pools, link)
+		shared += hugetlb_bytes(control);
+	word = shared ? mews_kernel->mmap(NULL, sizeof(*copied), PROT_READ | PROT_WRITE,
+					  MAP_SHARED | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
+	copied = word == MAP_FAILED ? NULL : word;
+}
+
+/* Up to a second: a child that was killed before it copied must not hold its parent. */
+static void wait_for_child(void)
+{
+	const struct timespec step = { .tv_nsec = 100000 };
+	int steps;
+
+	for (steps = 0; steps < 10000 && !__atomic_load_n(copied, __ATOMIC_ACQUIRE); steps++)
+		nanosleep(&step, NULL);
+}
+
+static void drop_word(void)
+{
+	mews_kernel->munmap(copied, sizeof(*copied));
+	copied = NULL;
+}
+
+static void in_parent(void)
+{
+	if (copied) {
+		wait_for_child();
+		drop_word();
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+static void reset(struct mews_control *control)
+{
+	uint32_t cpu, state = MEWS_DRAINING;
+
+	mews_gate_reset(&control->sides);
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		mews_cache_reset(control, cpu);
+	if (atomic_exchange(&control->draining, 0)) {
+		atomic_compare_exchange_strong(&control->state, &state, MEWS_LIVE);
+		atomic_fetch_sub(&control->holders, 1);
+	}
+}
+
+static void in_child(void)
+{
+	char reason[sizeof(((struct mews_control *)0)->path_reason)];
+	struct mews_control *control;
+
+	/* Registers the child with membarrier, in case the kernel did not copy that. */
+	mews_fence_available(reason, sizeof(reason));
+	cds_list_for_each_entry(control, &pools, link) {
+		if (hugetlb_bytes(control))
+			mews_slabs_privatize(&control->slabs);
+		reset(control);
+	}
+	if (copied) {
+		__atomic_store_n(copied, 1, __ATOMIC_RELEASE);
+		drop_word();
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+void mews_process_enter(struct mews_control *control)
+{
+	pthread_mutex_lock(&mutex);
+	if (!handlers_installed)
+		handlers_installed = !pthread_atfork(before_fork, in_parent, in_child);
+	cds_list_add(&control->link, &pools);
+	pthread_mutex_unlock(&mutex);
+}
+
+void mews_process_leave(struct mews_control *control)
+{
+	pthread_mutex_lock(&mutex);
+	cds_list_del(&control->link);
+	pthread_mutex_unlock(&mutex);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a process has once (layer 5): the list of its pools, the topology while there is a pool, and
+ * the fork handlers. Called by pool.c and drain.c. Synchronization: one mutex, taken by control
+ * calls and around fork; never by a lease or a return, but for a disposed pool's registration, which
+ * ends in mews_pool_dispose and not in the last return.
+ */
+#ifndef MEWS_LIB_PROCESS_H
+#define MEWS_LIB_PROCESS_H
+
+#include "control.h"
+
+/* The topology of this machine, loaded at the first call; held until the matching release. */
+int mews_process_topology(const struct mews_topology **topology);
+void mews_process_topology_release(void);
+
+/* Enters a pool that is ready, and takes it out. Entering installs the fork handlers, once. */
+void mews_process_enter(struct mews_control *control);
+void mews_process_leave(struct mews_control *control);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The side table (layer 4): see side.h. Blocks go on the tagged stacks by their numbers; the links
+ * stand in a table of their own, since a block's memory is the user's until the last moment.
+ */
+#include <sched.h>
+#include "side.h"
+
+void mews_gate_wait(struct mews_sides *sides)
+{
+	uint32_t half, cpu;
+	int flip;
+
+	for (flip = 0; flip < 2; flip++) {
+		half = atomic_fetch_add(&sides->epoch, 1) & 1;
+		for (cpu = 0; cpu < sides->count; cpu++)
+			/* G3: acquires from G2; sequentially consistent with G1. */
+			while (atomic_load(&sides->side[cpu].gate[half]))
+				sched_yield();
+	}
+}
+
+void mews_gate_reset(struct mews_sides *sides)
+{
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < sides->count; cpu++) {
+		atomic_store(&sides->side[cpu].gate[0], 0);
+		atomic_store(&sides->side[cpu].gate[1], 0);
+	}
+}
+
+void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
+		    size_t count)
+{
+	uint32_t number[MEWS_MAGAZINE_MAX];
+	size_t i, n;
+
+	for (; count; count -= n, blocks += n) {
+		n = count < MEWS_MAGAZINE_MAX ? count : MEWS_MAGAZINE_MAX;
+		for (i = 0; i < n; i++)
+			mews_slabs_find(sides->slabs, blocks[i], &number[i]);
+		mews_tagstack_push_many(stack, sides->link, number, n);
+	}
+}
+
+size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void **blocks,
+		     size_t count)
+{
+	uint32_t number[MEWS_MAGAZINE_MAX];
+	size_t i, n;
+
+	n = mews_tagstack_pop_many(stack, sides->link, number,
+				   count < MEWS_MAGAZINE_MAX ? count : MEWS_MAGAZINE_MAX);
+	for (i = 0; i < n; i++)
+		blocks[i] = mews_slabs_block(sides->slabs, number[i]);
+	return n;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The side table (layer 4): what a CPU has beside its cache, for the paths that miss: the gate that
+ * counts operations under way, event counters, and two tagged stacks of blocks. Called by cache.c,
+ * exchange.c, drain.c and stats.c. Invariant: entries are indexed by a CPU id for locality only; any
+ * thread may use any entry, so a stale id costs a cache miss and nothing else.
+ *
+ *   local   the cache of the fallback path, blocks of the CPU's own node
+ *   away    blocks of other nodes, until there is a magazine's worth to send home
+ *
+ * The gate says when every operation that saw an old state of the pool has ended (drain, dispose).
+ * It stands where a grace period of liburcu would: a first rcu_read_lock of a thread takes a mutex,
+ * so that a lease could wait for a preempted thread, and urcu-bp's fork handlers deadlock in a
+ * process that installs them twice. Here:
+ *
+ *   operation                              mews_gate_wait, after the new state was stored
+ *   e = epoch; gate[e & 1]++               twice: e = epoch++, then for each CPU
+ *   read the state, work                           wait until gate[e & 1] is 0
+ *   gate[e & 1]--
+ *
+ * An operation that read the old state incremented a counter before the state was stored, so its
+ * counter is seen; after the flip new operations use the other counter, so the wait ends. An
+ * operation that read the epoch two flips ago counts in the other half: hence twice. After SRCU
+ * (McKenney, Sleepable RCU, 2006).
+ */
+#ifndef MEWS_LIB_SIDE_H
+#define MEWS_LIB_SIDE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "slab.h"
+#include "tagstack.h"
+
+enum mews_cache_state {
+	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
+	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
+	MEWS_CACHE_OPEN,
+};
+
+enum mews_event {
+	MEWS_EVENT_LEASES,      /* blocks, beside those that the caches count */
+	MEWS_EVENT_LEASE_MISSES,
+	MEWS_EVENT_DEPOT_HITS,
+	MEWS_EVENT_SLAB_HITS,
+	MEWS_EVENT_GROWTHS,
+	MEWS_EVENT_REMOTE_NODE,
+	MEWS_EVENT_RECLAIMS,
+	MEWS_EVENT_RETURN_MISSES,
+	MEWS_EVENT_FOREIGN_RETURNS,
+	MEWS_EVENT_FAILURES,
+	MEWS_EVENTS,
+};
+
+struct mews_side {
+	_Alignas(128) mews_word gate[2];
+	_Atomic uint32_t cache_state;
+	mews_word event[MEWS_EVENTS];
+	_Alignas(64) struct mews_tagstack local;
+	_Alignas(64) struct mews_tagstack away;
+};
+
+struct mews_sides {
+	uint32_t count;                 /* one a possible CPU id */
+	uint32_t capacity, magazine;    /* of a local stack, blocks */
+	_Atomic uint32_t epoch;
+	struct mews_side *side;
+	mews_word *link;                /* [block numbers], for both stacks of all entries */
+	const struct mews_slabs *slabs;
+};
+
+/* An operation's pass through the gate. */
+struct mews_pass {
+	struct mews_side *side;
+	uint32_t cpu;                   /* < count */
+	uint32_t half;
+};
+
+/*
+ * Counts an event. Relaxed load and store, not an atomic addition: that would double the price of a
+ * miss; a thread preempted between the two loses counts, which the statistics page says.
+ */
+static inline void mews_count(struct mews_side *side, enum mews_event event, uint64_t amount)
+{
+	uint64_t now = atomic_load_explicit(&side->event[event], memory_order_relaxed);
+
+	atomic_store_explicit(&side->event[event], now + amount, memory_order_relaxed);
+}
+
+/* cpu: any number; a thread that does not know its CPU says what it likes. */
+static inline struct mews_pass mews_gate_enter(struct mews_sides *sides, uint32_t cpu)
+{
+	struct mews_pass pass = { .cpu = cpu < sides->count ? cpu : cpu % sides->count };
+
+	pass.side = &sides->side[pass.cpu];
+	pass.half = atomic_load_explicit(&sides->epoch, memory_order_relaxed) & 1;
+	/* G1: sequentially consistent with G3 and the state: see above. */
+	atomic_fetch_add(&pass.side->gate[pass.half], 1);
+	return pass;
+}
+
+static inline void mews_gate_leave(struct mews_pass *pass)
+{
+	/* G2: releases what the operation did to G3. */
+	atomic_fetch_sub_explicit(&pass->side->gate[pass->half], 1, memory_order_release);
+}
+
+/* Waits until each operation that passed the gate before the call has left. Not from inside. */
+void mews_gate_wait(struct mews_sides *sides);
+
+/* In the child of a fork: the operations of other threads are gone with their threads. */
+void mews_gate_reset(struct mews_sides *sides);
+
+/* Pushes blocks, all of them starts of blocks. */
+void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
+		    size_t count);
+
+/* Pops up to count blocks, at most MEWS_MAGAZINE_MAX; returns how many. */
+size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void **blocks,
+		     size_t count);
+
+static inline uint32_t mews_side_depth(const struct mews_sides *sides,
+				       const struct mews_tagstack *stack)
+{
+	return mews_tagstack_depth(stack, sides->link);
+}
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Statistics (layer 6): walks the tiers and adds up; nothing is counted twice and the rest is
+ * leased. Called by users only.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "cache.h"
+
+#define STRING(x) #x
+#define VERSION(major, minor, patch) STRING(major) "." STRING(minor) "." STRING(patch)
+
+static uint64_t relaxed(const mews_word *word)
+{
+	/* Relaxed: a snapshot of figures that may all be changing. */
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static uint64_t sum_event(const struct mews_control *control, enum mews_event event)
+{
+	uint64_t sum = 0;
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		sum += relaxed(&control->sides.side[cpu].event[event]);
+	return sum;
+}
+
+static void count_window(const struct mews_control *control, uint32_t window,
+			 struct mews_node_stats *node)
+{
+	const struct mews_window *w = &control->slabs.window[window];
+	uint32_t i;
+
+	node->node = control->plan.window_node[window];
+	node->slab = mews_slabs_free(&control->slabs, window);
+	for (i = 0; i < control->depots.count; i++)
+		if (control->plan.depot_window[i] == window)
+			node->depot += mews_depot_blocks(&control->depots, i);
+	node->carved = relaxed(&w->carved);
+	node->backed_1g = relaxed(&w->backed_1g);
+	node->backed_2m = relaxed(&w->backed_2m);
+	node->backed_thp = relaxed(&w->backed_thp);
+	node->backed_base = relaxed(&w->backed_base);
+	node->unbound = relaxed(&w->unbound);
+}
+
+/* Blocks of a side stack by window; a walk that a change cuts short is walked again, thrice. */
+static void count_stack(const struct mews_control *control, const struct mews_tagstack *stack,
+			struct mews_node_stats *node)
+{
+	uint64_t per_window = mews_slabs_window_bits(&control->slabs);
+	const mews_word *link = control->sides.link;
+	uint64_t head = atomic_load(&stack->head);
+	uint32_t depth = mews_tagstack_depth_of(link, head), top;
+
+	for (top = mews_tagstack_top(head); top != MEWS_NONE && depth--;
+	     top = (uint32_t)mews_tagstack_link(link, top) - 1)
+		if (top / per_window < control->slabs.windows)
+			node[top / per_window].side++;
+}
+
+static void count_cpus(const struct mews_control *control, struct mews_node_stats *node)
+{
+	const struct mews_side *side;
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++) {
+		side = &control->sides.side[cpu];
+		node[control->plan.cpu_window[cpu]].cached += mews_cache_count(control, cpu);
+		count_stack(control, &side->local, node);
+		count_stack(control, &side->away, node);
+	}
+}
+
+static uint64_t hits(const struct mews_control *control)
+{
+	uint64_t sum = 0;
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_CLOSED)
+			sum += __atomic_load_n(&mews_cache_of(control->pool, cpu)->leases,
+					       __ATOMIC_RELAXED);
+	return sum;
+}
+
+static void add_up(struct mews_stats *stats)
+{
+	struct mews_node_stats *n;
+	uint64_t found;
+
+	for (n = stats->node; n < stats->node + stats->nodes; n++) {
+		found = n->cached + n->side + n->depot + n->slab;
+		/* Blocks that moved between two looks may be seen twice: then nothing is out. */
+		n->leased = n->carved > found ? n->carved - found : 0;
+		n->carved = found + n->leased;
+		stats->carved += n->carved;
+		stats->leased += n->leased;
+		stats->cached += n->cached;
+		stats->side += n->side;
+		stats->depot += n->depot;
+		stats->slab += n->slab;
+		stats->backed_bytes += n->backed_1g + n->backed_2m + n->backed_thp + n->backed_base;
+	}
+}
+
+static void read_events(const struct mews_control *control, struct mews_stats *stats)
+{
+	stats->leases = hits(control) + sum_event(control, MEWS_EVENT_LEASES);
+	stats->lease_misses = sum_event(control, MEWS_EVENT_LEASE_MISSES);
+	stats->depot_hits = sum_event(control, MEWS_EVENT_DEPOT_HITS);
+	stats->slab_hits = sum_event(control, MEWS_EVENT_SLAB_HITS);
+	stats->growths = sum_event(control, MEWS_EVENT_GROWTHS);
+	stats->remote_node = sum_event(control, MEWS_EVENT_REMOTE_NODE);
+	stats->reclaims = sum_event(control, MEWS_EVENT_RECLAIMS);
+	stats->return_misses = sum_event(control, MEWS_EVENT_RETURN_MISSES);
+	stats->foreign_returns = sum_event(control, MEWS_EVENT_FOREIGN_RETURNS);
+	stats->failures = sum_event(control, MEWS_EVENT_FAILURES);
+	stats->double_returns = relaxed(&control->double_returns);
+	stats->foreign_pointers = relaxed(&control->foreign_pointers);
+	stats->interior_pointers = relaxed(&control->interior_pointers);
+}
+
+static void read_plan(const struct mews_control *control, struct mews_stats *stats)
+{
+	const struct mews_plan *plan = &control->plan;
+
+	snprintf(stats->name, sizeof(stats->name), "%s", control->name);
+	snprintf(stats->path_reason, sizeof(stats->path_reason), "%s", control->path_reason);
+	stats->block_size = plan->block_size;
+	stats->stride = plan->stride;
+	stats->max_blocks = plan->max_blocks;
+	stats->cache_capacity = plan->cache_capacity;
+	stats->magazine = plan->magazine;
+	stats->mode = plan->mode;
+	stats->path = control->path;
+	stats->nodes = plan->nodes;
+	stats->oversize_leased = relaxed(&control->oversize.count);
+	stats->oversize_bytes = relaxed(&control->oversize.bytes);
+	stats->metadata_bytes = mews_place_resident(control->region, control->region_length);
+}
+
+MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
+{
+	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+	struct mews_stats full = { 0 };
+	uint32_t i;
+
+	if (!pool || !stats || stats->size < sizeof(stats->size) || stats->size > 1 << 20)
+		return -EINVAL;
+	read_plan(control, &full);
+	for (i = 0; i < full.nodes; i++)
+		count_window(control, i, &full.node[i]);
+	count_cpus(control, full.node);
+	add_up(&full);
+	read_events(control, &full);
+	full.size = stats->size < sizeof(full) ? stats->size : sizeof(full);
+	memcpy(stats, &full, full.size);
+	return 0;
+}
+
+MEWS_API int mews_pool_describe(struct mews_pool *pool, char *buffer, size_t length)
+{
+	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+	size_t at = 0;
+	uint32_t i;
+	int n;
+
+	if (!pool || (!buffer && length))
+		return -EINVAL;
+	for (i = 0; i <= control->plan.reasons; i++) {
+		n = snprintf(at < length ? buffer + at : NULL, at < length ? length - at : 0,
+			     i ? "%s\n" : "path: %s\n",
+			     i ? control->plan.reason[i - 1] : control->path_reason);
+		at += (size_t)(n > 0 ? n : 0);
+	}
+	return (int)at;
+}
+
+MEWS_API const char *mews_version(void)
+{
+	return VERSION(MEWS_VERSION_MAJOR, MEWS_VERSION_MINOR, MEWS_VERSION_PATCH);
+}
