@@ -212,16 +212,16 @@ static bool directory_of(const char *mount, const char *mount_root, const char *
 
 /* Reads a cgroup's directory and those of all its ancestors, up to the mount point. */
 static bool read_upwards(struct reading *reading, const char *mount, const char *mount_root,
-			 const char *path, void (*read)(struct reading *, const char *))
+			 const char *path, void (*take)(struct reading *, const char *))
 {
 	char directory[PATH_MAX];
 
 	if (path[0] == 0 || !directory_of(mount, mount_root, path, directory))
 		return false;
-	read(reading, directory);
+	take(reading, directory);
 	while (strlen(directory) > strlen(mount)) {
 		*strrchr(directory, '/') = 0;
-		read(reading, directory);
+		take(reading, directory);
 	}
 	return true;
 }

@@ -17,7 +17,10 @@
 #include "kernel.h"
 #include "topology.h"
 
-#define CPU_IDS_MAX 65536       /* more is a mistake in the input, not a machine */
+/* What the largest kernel is built for; more is a mistake in the input, and hwloc would try. */
+#define CPU_IDS_MAX 8192
+#define NODES_MAX 1024
+#define AFFINITY_BITS 65536
 #define DISTANCE_LOCAL 10
 #define DISTANCE_REMOTE 20
 #define TEXT_SIZE 8192
@@ -241,8 +244,8 @@ static void take_distances(struct mews_topology *t, hwloc_topology_t hw)
 /* Affinity of the caller; a set too small for this kernel's masks leaves all as hwloc has it. */
 static void restrict_cpus(struct mews_topology *t)
 {
-	size_t bits = 1024 + CPU_IDS_MAX, size = CPU_ALLOC_SIZE(bits);
-	cpu_set_t *set = CPU_ALLOC(bits);
+	size_t size = CPU_ALLOC_SIZE(AFFINITY_BITS);
+	cpu_set_t *set = CPU_ALLOC(AFFINITY_BITS);
 
 	if (set != NULL && mews_kernel->sched_getaffinity(0, size, set) >= 0)
 		for (uint32_t i = 0; i < t->cpu_ids; i++)
@@ -313,7 +316,7 @@ static int take_all(struct mews_topology *t, hwloc_topology_t hw)
 	if (t->this_machine)
 		last_possible = last_possible_cpu();
 	last = last_possible > last ? last_possible : last;
-	if (last < 0 || last >= CPU_IDS_MAX || nodes <= 0)
+	if (last < 0 || last >= CPU_IDS_MAX || nodes <= 0 || nodes > NODES_MAX)
 		return -EINVAL;
 	t->cpu_ids = (uint32_t)last + 1;
 	t->node_count = (uint32_t)nodes;
@@ -341,6 +344,47 @@ static int set_xml(hwloc_topology_t hw, const char *path)
 	return hwloc_topology_set_xml(hw, path) == 0 ? 0 : -EINVAL;
 }
 
+/* Whether all of "indexes=3,500" are numbers that a CPU or a node can have. */
+static bool indexes_sane(const char *text)
+{
+	while ((text = strstr(text, "indexes=")) != NULL)
+		for (text += strlen("indexes="); *text >= '0' && *text <= '9'; text += *text == ',')
+			if (strtoul(text, (char **)&text, 10) >= CPU_IDS_MAX)
+				return false;
+	return true;
+}
+
+/*
+ * Whether a synthetic description stays within what a kernel can have, since hwloc would build any
+ * number for minutes. Its CPUs are the product of its numbers ("core:4", or "4" alone), without
+ * what stands in parentheses and brackets, which adds none; its nodes the product up to theirs.
+ */
+static bool synthetic_sane(const char *text)
+{
+	unsigned long product = 1;
+
+	if (!indexes_sane(text))
+		return false;
+	while (*text != 0 && product <= CPU_IDS_MAX) {
+		size_t word = strcspn(text, " (["), skip = word;
+		const char *colon = memchr(text, ':', word);
+		unsigned long number = strtoul(colon != NULL ? colon + 1 : text, NULL, 10);
+
+		if (text[word] == '(' || text[word] == '[')
+			skip += strcspn(text + word, ")]");
+		product *= number > CPU_IDS_MAX ? CPU_IDS_MAX + 1 : number == 0 ? 1 : number;
+		if ((*text == 'n' || *text == 'N') && product > NODES_MAX)
+			return false;
+		text += skip + (text[skip] != 0);
+	}
+	return product <= CPU_IDS_MAX;
+}
+
+static int set_synthetic(hwloc_topology_t hw, const char *text)
+{
+	return synthetic_sane(text) && hwloc_topology_set_synthetic(hw, text) == 0 ? 0 : -EINVAL;
+}
+
 static int set_source(hwloc_topology_t hw, enum mews_topology_source source, const char *arg,
 		      struct mews_topology *t)
 {
@@ -353,7 +397,7 @@ static int set_source(hwloc_topology_t hw, enum mews_topology_source source, con
 		return arg == NULL ? -EINVAL : set_xml(hw, arg);
 	case MEWS_TOPOLOGY_SYNTHETIC:
 		snprintf(t->source, sizeof(t->source), "synthetic: %s", arg != NULL ? arg : "");
-		return arg != NULL && hwloc_topology_set_synthetic(hw, arg) == 0 ? 0 : -EINVAL;
+		return arg == NULL ? -EINVAL : set_synthetic(hw, arg);
 	}
 	return -EINVAL;
 }
