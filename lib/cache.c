@@ -63,10 +63,10 @@ void mews_cache_open(struct mews_control *control, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 
-	if (!claim(control, cpu, MEWS_CACHE_CLOSED))
-		return;
-	if (!cache->span)
+	if (claim(control, cpu, MEWS_CACHE_NEW))
 		prepare(control, cpu, cache);
+	else if (!claim(control, cpu, MEWS_CACHE_CLOSED))
+		return;
 	if (mews_fence_cpu(cpu)) { /* F2 */
 		settle(control, cpu, MEWS_CACHE_CLOSED);
 		return;
@@ -99,8 +99,7 @@ size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 
-	/* A cache that was never opened is a page that was never touched: leave it so. */
-	if (atomic_load_explicit(&control->sides.side[cpu].cache_state, memory_order_relaxed) ==
+	if (atomic_load_explicit(&control->sides.side[cpu].cache_state, memory_order_relaxed) <=
 	    MEWS_CACHE_CLOSED)
 		return 0;
 	return (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
@@ -112,7 +111,6 @@ void mews_cache_reset(struct mews_control *control, uint32_t cpu)
 
 	if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_BUSY)
 		return;
-	shut(cache);
-	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+	prepare(control, cpu, cache);
 	settle(control, cpu, MEWS_CACHE_CLOSED);
 }

@@ -155,7 +155,14 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 
 void mews_control_destroy(struct mews_control *control)
 {
+	const struct mews_slabs *slabs = &control->slabs;
+	uint32_t i;
+
 	mews_valgrind_destroy(control->pool);
+	/* Somebody else's memory may lie there next. */
+	for (i = 0; mews_asan_active() && i < slabs->windows; i++)
+		mews_asan_show(slabs->start + ((size_t)i << slabs->window_shift),
+			       (size_t)atomic_load(&slabs->window[i].frontier) << slabs->slab_shift);
 	mews_slabs_fini(&control->slabs);
 	mews_place_release(control->region, control->region_length);
 }

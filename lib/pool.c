@@ -73,6 +73,13 @@ static void end(struct operation *op)
 	mews_gate_leave(&op->pass);
 }
 
+static bool closed(const struct operation *op)
+{
+	/* Relaxed: a hint; who opens claims it first. */
+	return atomic_load_explicit(&op->pass.side->cache_state, memory_order_relaxed) <=
+	       MEWS_CACHE_CLOSED;
+}
+
 static void keep(struct mews_control *control, struct operation *op, void *const *blocks,
 		 size_t count)
 {
@@ -80,8 +87,7 @@ static void keep(struct mews_control *control, struct operation *op, void *const
 		mews_side_push(&control->sides, &op->pass.side->local, blocks, count);
 		return;
 	}
-	if (atomic_load_explicit(&op->pass.side->cache_state, memory_order_relaxed) ==
-	    MEWS_CACHE_CLOSED)
+	if (closed(op))
 		mews_cache_open(control, op->pass.cpu);
 	mews_stash(control, blocks, count);
 }
@@ -177,8 +183,7 @@ static void return_home(struct mews_control *control, struct operation *op, void
 
 	if (op->cached) {
 		mews_count(side, MEWS_EVENT_RETURN_MISSES, 1);
-		if (atomic_load_explicit(&side->cache_state, memory_order_relaxed) ==
-		    MEWS_CACHE_CLOSED)
+		if (closed(op))
 			mews_cache_open(control, op->pass.cpu);
 		else
 			mews_overflow(control, &op->pass);

@@ -80,7 +80,7 @@ static uint64_t hits(const struct mews_control *control)
 	uint32_t cpu;
 
 	for (cpu = 0; cpu < control->sides.count; cpu++)
-		if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_CLOSED)
+		if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_NEW)
 			sum += __atomic_load_n(&mews_cache_of(control->pool, cpu)->leases,
 					       __ATOMIC_RELAXED);
 	return sum;

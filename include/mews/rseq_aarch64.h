@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The restartable sequences of aarch64 (layer 4): the same four as in rseq_x86_64.h, in the same
+ * form; read that file first. Included by mews/inline.h only.
+ *
+ * Only program order is needed here: the sequence and what may interrupt it share one CPU, and who
+ * closes a cache from another one fences it by membarrier, a full barrier on both.
+ * Conditional branches leave by way of a stub in subsection 1: they reach 1 MiB, and the compiler may
+ * put the label further away. x16 is this CPU's cache, x17 the rseq area until it is read.
+ */
+#ifndef MEWS_RSEQ_AARCH64_H
+#define MEWS_RSEQ_AARCH64_H
+
+/* The CPU this thread runs on, a moment ago; negative where it has no restartable sequences. */
+static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
+{
+	int cpu;
+
+	__asm__ volatile (
+		"mrs x17, tpidr_el0\n\t"
+		"add x17, x17, %[rseq]\n\t"
+		"ldr %w[cpu], [x17, #4]"
+		: [cpu] "=r" (cpu) : [rseq] "r" (rseq) : "x17", "memory");
+	return cpu;
+}
+
+/* The descriptor, the arming store, and label 2, where the sequence begins. Clobbers x16, x17. */
+#define MEWS_SEQ_BEGIN								\
+	".pushsection __rseq_cs, \"aw?\"\n\t"					\
+	".balign 32\n"								\
+	"9:\t.long 0, 0\n\t"							\
+	".quad 2f, 3f - 2f, 4f\n\t"						\
+	".popsection\n"								\
+	"1:\tadrp x16, 9b\n\t"							\
+	"add x16, x16, :lo12:9b\n\t"						\
+	"mrs x17, tpidr_el0\n\t"						\
+	"add x17, x17, %[rseq]\n\t"						\
+	"str x16, [x17, %[cs]]\n"						\
+	"2:\tldrsw x16, [x17, %[cpu]]\n\t"					\
+	"add x16, %[pool], x16, lsl %[shift]\n\t"
+
+/* Label 3 ends the sequence; the abort lands behind its signature and starts again. */
+#define MEWS_SEQ_END								\
+	"3:\n\t"								\
+	".subsection 1\n\t"							\
+	".inst 0xd428bc00\n"							\
+	"4:\tb 1b\n\t"								\
+	".previous\n"
+
+#define MEWS_SEQ_INPUTS								\
+	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
+	[shift] "i" (MEWS_CACHE_SHIFT),						\
+	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
+	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
+	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
+	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
+	[span] "i" (offsetof(struct mews_cpu_cache, span)),			\
+	[leases] "i" (offsetof(struct mews_cpu_cache, leases))
+
+/* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
+static inline __attribute__((always_inline)) void *
+mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
+{
+	void *block;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"mov %[block], xzr\n\t"
+		"ldr x17, [x16, %[cur]]\n\t"
+		"ldr x15, [x16, %[base]]\n\t"
+		"cmp x17, x15\n\t"
+		"b.ls 3f\n\t"
+		"ldr %[block], [x17, #-8]!\n\t"
+		"ldr x15, [x16, %[leases]]\n\t"
+		"add x15, x15, #1\n\t"
+		"str x15, [x16, %[leases]]\n\t"
+		"str x17, [x16, %[cur]]\n"
+		MEWS_SEQ_END
+		: [block] "=&r" (block)
+		: MEWS_SEQ_INPUTS
+		: "x15", "x16", "x17", "memory", "cc");
+	return block;
+}
+
+/* Puts block on this CPU's cache. False where it is full, closed, or of another node's blocks. */
+static inline __attribute__((always_inline)) int
+mews_seq_return(struct mews_pool *pool, ptrdiff_t rseq, void *block)
+{
+	__asm__ goto (
+		MEWS_SEQ_BEGIN
+		"ldp x17, x15, [x16, %[lo]]\n\t"        /* lo, span */
+		"sub x17, %[block], x17\n\t"
+		"cmp x17, x15\n\t"
+		"b.hs 5f\n\t"
+		"ldp x17, x15, [x16, %[cur]]\n\t"       /* cur, limit */
+		"cmp x17, x15\n\t"
+		"b.hs 5f\n\t"
+		"str %[block], [x17], #8\n\t"
+		"str x17, [x16, %[cur]]\n"
+		MEWS_SEQ_END
+		".subsection 1\n"
+		"5:\tb %l[elsewhere]\n\t"
+		".previous\n"
+		:
+		: MEWS_SEQ_INPUTS, [block] "r" (block)
+		: "x15", "x16", "x17", "memory", "cc"
+		: elsewhere);
+	return 1;
+elsewhere:
+	return 0;
+}
+
+/* Takes up to count blocks, the top ones, into out[], the coldest first. Returns how many. */
+static inline __attribute__((always_inline)) size_t
+mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t count)
+{
+	size_t taken, left;
+	void **from;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"mov %[taken], xzr\n\t"
+		"ldr %[from], [x16, %[cur]]\n\t"
+		"ldr x15, [x16, %[base]]\n\t"
+		"cmp %[from], x15\n\t"
+		"b.ls 3f\n\t"
+		"sub %[taken], %[from], x15\n\t"
+		"lsr %[taken], %[taken], #3\n\t"
+		"cmp %[taken], %[count]\n\t"
+		"csel %[taken], %[count], %[taken], hi\n\t"
+		"sub %[from], %[from], %[taken], lsl #3\n\t"
+		"mov %[left], %[taken]\n\t"
+		"mov x17, %[from]\n\t"
+		"mov x15, %[out]\n"
+		"5:\tsubs %[left], %[left], #4\n\t"
+		"b.lo 6f\n\t"
+		"ldp q0, q1, [x17], #32\n\t"
+		"stp q0, q1, [x15], #32\n\t"
+		"b 5b\n"
+		"6:\tadds %[left], %[left], #4\n\t"
+		"b.eq 8f\n"
+		"7:\tldr x14, [x17], #8\n\t"
+		"str x14, [x15], #8\n\t"
+		"subs %[left], %[left], #1\n\t"
+		"b.ne 7b\n"
+		"8:\tstr %[from], [x16, %[cur]]\n"
+		MEWS_SEQ_END
+		: [taken] "=&r" (taken), [from] "=&r" (from), [left] "=&r" (left)
+		: MEWS_SEQ_INPUTS, [out] "r" (out), [count] "r" (count)
+		: "x14", "x15", "x16", "x17", "v0", "v1", "memory", "cc");
+	return taken;
+}
+
+/* Puts the first blocks of in[] on this CPU's cache, as many as fit: see rseq_x86_64.h. */
+static inline __attribute__((always_inline)) size_t
+mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, size_t count)
+{
+	uintptr_t lo, differs;
+	size_t put, left;
+	void **to;
+
+	__asm__ volatile (
+		MEWS_SEQ_BEGIN
+		"ldr %[to], [x16, %[cur]]\n\t"
+		"ldr %[put], [x16, %[limit]]\n\t"
+		"subs %[put], %[put], %[to]\n\t"
+		"b.ls 7f\n\t"
+		"lsr %[put], %[put], #3\n\t"
+		"cmp %[put], %[count]\n\t"
+		"csel %[put], %[count], %[put], hi\n\t"
+		"ldr %[lo], [x16, %[lo_at]]\n\t"
+		"mov %[differs], xzr\n\t"
+		"mov %[left], %[put]\n\t"
+		"mov x17, %[in]\n"
+		"5:\tsubs %[left], %[left], #2\n\t"
+		"b.lo 6f\n\t"
+		"ldp x14, x15, [x17], #16\n\t"
+		"stp x14, x15, [%[to]], #16\n\t"
+		"eor x14, x14, %[lo]\n\t"
+		"eor x15, x15, %[lo]\n\t"
+		"orr %[differs], %[differs], x14\n\t"
+		"orr %[differs], %[differs], x15\n\t"
+		"b 5b\n"
+		"6:\tadds %[left], %[left], #2\n\t"
+		"b.eq 8f\n\t"
+		"ldr x14, [x17]\n\t"
+		"str x14, [%[to]], #8\n\t"
+		"eor x14, x14, %[lo]\n\t"
+		"orr %[differs], %[differs], x14\n\t"
+		"b 8f\n"
+		"7:\tmov %[put], xzr\n\t"
+		"b 3f\n"
+		"8:\tldr x14, [x16, %[span]]\n\t"
+		"cmp %[differs], x14\n\t"
+		"b.hs 7b\n\t"
+		"str %[to], [x16, %[cur]]\n"
+		MEWS_SEQ_END
+		: [put] "=&r" (put), [to] "=&r" (to), [left] "=&r" (left), [lo] "=&r" (lo),
+		  [differs] "=&r" (differs)
+		: [rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),
+		  [shift] "i" (MEWS_CACHE_SHIFT),
+		  [cur] "i" (offsetof(struct mews_cpu_cache, cur)),
+		  [limit] "i" (offsetof(struct mews_cpu_cache, limit)),
+		  [lo_at] "i" (offsetof(struct mews_cpu_cache, lo)),
+		  [span] "i" (offsetof(struct mews_cpu_cache, span)),
+		  [in] "r" (in), [count] "r" (count)
+		: "x14", "x15", "x16", "x17", "memory", "cc");
+	return put;
+}
+
+#endif
