@@ -31,9 +31,39 @@ static void test_absurd_sizes(void **state)
 	REFUSED(alignment, (size_t)4 << 20);
 	REFUSED(alignment, SIZE_MAX);
 	REFUSED(max_blocks, SIZE_MAX);
-	REFUSED(initial_blocks, SIZE_MAX);
-	REFUSED(growth_blocks, SIZE_MAX);
-	REFUSED(oversize_limit, SIZE_MAX);
+}
+
+/* More than there is at once: no memory, rather than wrong. */
+static void test_initial_blocks_beyond_memory(void **state)
+{
+	struct mews_pool_config config = kind_config();
+	struct mews_pool *pool = (struct mews_pool *)-1;
+
+	(void)state;
+	config.initial_blocks = SIZE_MAX;
+	assert_int_equal(mews_pool_create(&config, &pool), -ENOMEM);
+	assert_null(pool);
+}
+
+/* Wishes without bound: the other limits hold. */
+static void test_unbounded_wishes(void **state)
+{
+	static const size_t huge[] = { SIZE_MAX, SIZE_MAX - 4095, SIZE_MAX / 2, (size_t)1 << 47 };
+	struct mews_pool_config config = kind_config();
+	struct mews_pool *pool;
+	void *blocks[50];
+
+	(void)state;
+	config.max_blocks = 50;
+	config.growth_blocks = SIZE_MAX;
+	config.oversize_limit = SIZE_MAX;
+	pool = kind_pool_from(&config);
+	lease_all(pool, blocks, 50);
+	assert_null(kind_calls.lease(pool));
+	for (size_t i = 0; i < sizeof(huge) / sizeof(huge[0]); i++)
+		assert_null(mews_lease_sized(pool, huge[i]));
+	return_all(pool, blocks, 50);
+	end_pool(pool);
 }
 
 static void test_absurd_choices(void **state)
@@ -161,6 +191,8 @@ static void test_version(void **state)
 
 const struct CMUnitTest conformance_config[] = {
 	cmocka_unit_test(test_absurd_sizes),
+	cmocka_unit_test(test_initial_blocks_beyond_memory),
+	cmocka_unit_test(test_unbounded_wishes),
 	cmocka_unit_test(test_absurd_choices),
 	cmocka_unit_test(test_initial_above_maximum),
 	cmocka_unit_test(test_size_of_the_struct),

@@ -42,7 +42,20 @@ void *arena_lease(struct arena *arena)
 /* Now and then, one return goes wrong as planted. */
 static bool plant_here(struct arena *arena, enum plant plant)
 {
-	return arena->plant == plant && atomic_fetch_add(&arena->operations, 1) % 5000 == 4999;
+	return arena->plant == plant && atomic_fetch_add(&arena->operations, 1) % 500 == 499;
+}
+
+/* Writes into a block returned earlier, once somebody has it again. */
+static void write_late(struct arena *arena, void *block)
+{
+	static _Thread_local void *stale;
+
+	if (stale && ledger_holds(arena->ledger, stale)) {
+		memset(stale, 0x55, ARENA_BLOCK_SIZE);
+		stale = NULL;
+	} else if (!stale && plant_here(arena, PLANT_LATE_WRITE)) {
+		stale = block;
+	}
 }
 
 void arena_give(struct arena *arena, void *block)
@@ -53,10 +66,8 @@ void arena_give(struct arena *arena, void *block)
 	kind_calls.give(arena->pool, block);
 	if (plant_here(arena, PLANT_DOUBLE))
 		kind_calls.give(arena->pool, block);
-	if (plant_here(arena, PLANT_LATE_WRITE)) {
-		for (int i = 0; i < 1000; i++)
-			memset(block, i, ARENA_BLOCK_SIZE);
-	}
+	if (arena->plant == PLANT_LATE_WRITE)
+		write_late(arena, block);
 }
 
 size_t arena_lease_many(struct arena *arena, void **blocks, size_t count)

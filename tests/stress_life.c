@@ -142,6 +142,64 @@ static void end_once(uint64_t seed)
 	pthread_barrier_destroy(&ending.start);
 }
 
+/* The pool ends while another thread waits for its drain: that one is told, and memory goes too. */
+static void *drain_to_the_end(void *argument)
+{
+	struct worker *worker = argument;
+	struct ending *ending = worker->shared;
+	int error;
+
+	pthread_barrier_wait(&ending->start);
+	error = mews_pool_drain(ending->pool, NULL);
+	CHECK(error == 0 || error == -ESHUTDOWN, "drain: %d", error);
+	return NULL;
+}
+
+/* Blocks go into the caches of both CPUs, so that drain and dispose have something to collect. */
+static void warm_caches(struct mews_pool *pool)
+{
+	void *blocks[100];
+
+	for (unsigned cpu = 0; cpu < 2; cpu++) {
+		threads_pin(cpu);
+		for (int i = 0; i < 100; i++)
+			blocks[i] = kind_calls.lease(pool);
+		for (int i = 0; i < 100; i++)
+			kind_calls.give(pool, blocks[i]);
+	}
+	threads_unpin();
+}
+
+static void drain_and_end_once(uint64_t seed)
+{
+	struct ending ending = { .pool = kind_pool(ARENA_BLOCK_SIZE, 1000) };
+	struct worker drainer;
+	void *block;
+
+	warm_caches(ending.pool);
+	block = kind_calls.lease(ending.pool);
+	pthread_barrier_init(&ending.start, NULL, 2);
+	threads_start(&drainer, 1, seed, &ending, drain_to_the_end);
+	pthread_barrier_wait(&ending.start);
+	for (unsigned spin = (unsigned)(seed % 4096); spin > 0; spin--)
+		__asm__ volatile ("" ::: "memory");
+	CHECK(mews_pool_dispose(ending.pool) == 0, "dispose");
+	threads_join(&drainer, 1);
+	CHECK(maps_readable(block), "the pool is gone and a block was out");
+	kind_calls.give(ending.pool, block);
+	CHECK(!maps_readable(block), "the last block is back and the pool is still there");
+	pthread_barrier_destroy(&ending.start);
+}
+
+static void run_dispose_drain(const struct stress *stress)
+{
+	double end = threads_now() + stress->seconds;
+	struct rng rng = { stress->seed };
+
+	while (threads_now() < end)
+		drain_and_end_once(rng_next(&rng));
+}
+
 static void run_dispose(const struct stress *stress)
 {
 	double end = threads_now() + stress->seconds;
@@ -294,6 +352,7 @@ const struct scenario stress_life[] = {
 	{ "drain", "drains with short deadlines against everything", run_drain },
 	{ "drain-ends", "a drain without deadline ends with the last return", run_drain_ends },
 	{ "dispose", "dispose against the last returns", run_dispose },
+	{ "dispose-drain", "dispose against a drain that waits", run_dispose_drain },
 	{ "pools", "pools are created and disposed of", run_pools },
 	{ "cancel", "threads are cancelled", run_cancel },
 	{ "fork", "forks in the midst of operations", run_fork },

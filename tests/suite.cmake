@@ -13,12 +13,14 @@ target_include_directories(tests_support PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}
 function(mews_suite name)
 	cmake_parse_arguments(arg "SHARED" "" "" ${ARGN})
 	set(shared)
+	set(library mews::mews_static)
 	if(arg_SHARED)
 		set(shared SHARED)
+		set(library mews::mews)
 	endif()
 	mews_test_program(${name} ${shared} SOURCES ${arg_UNPARSED_ARGUMENTS})
 	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
-	target_link_libraries(${name} PRIVATE tests_support)
+	target_link_libraries(${name} PRIVATE tests_support ${library}) # support calls the library
 endfunction()
 
 set(MEWS_KINDS rseq inline fallback fallback-inline checked checked-inline workstation
@@ -43,6 +45,6 @@ foreach(kind ${MEWS_KINDS})
 endforeach()
 foreach(plant double lost late-write)
 	mews_run_test(stress/planted-${plant} LABELS stress
-		COMMAND stress --plant ${plant} threads handover)
+		COMMAND stress --plant ${plant} threads limit births drain)
 endforeach()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)

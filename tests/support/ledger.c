@@ -115,6 +115,11 @@ void ledger_give(struct ledger *ledger, void *block)
 	      "block %p was given back twice by the test", block);
 }
 
+bool ledger_holds(struct ledger *ledger, void *block)
+{
+	return atomic_load(&entry_of(ledger, block)->stamp) != 0;
+}
+
 size_t ledger_count(struct ledger *ledger)
 {
 	return atomic_load(&ledger->held);

@@ -12,6 +12,7 @@
 #ifndef TESTS_SUPPORT_LEDGER_H
 #define TESTS_SUPPORT_LEDGER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ void ledger_give(struct ledger *ledger, void *block);
 
 /* The stamps of a block that is held are intact (as ledger_give checks, without giving). */
 void ledger_look(struct ledger *ledger, void *block);
+
+/* True if block is held, by whomever. */
+bool ledger_holds(struct ledger *ledger, void *block);
 
 /* Blocks held now. */
 size_t ledger_count(struct ledger *ledger);
