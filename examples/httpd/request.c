@@ -142,7 +142,8 @@ size_t request_feed(struct request *request, const char *data, size_t length)
 void request_reset(struct request *request)
 {
 	chain_return(request->lender, &request->body);
-	http_parser_pause(&request->parser, 0);
+	if (HTTP_PARSER_ERRNO(&request->parser) == HPE_PAUSED)
+		http_parser_pause(&request->parser, 0);
 	request->state = REQUEST_NONE;
 	request->body_bytes = 0;
 	request->target_length = 0;
