@@ -58,7 +58,7 @@ void *mews_place_reserve(size_t length, size_t alignment)
 	size_t bytes = round_up(length, page), total = bytes + slack;
 	char *all = MAP_FAILED, *keep = NULL;
 
-	if (bytes >= length && total >= bytes)
+	if (bytes != 0 && bytes >= length && total >= bytes)
 		all = mews_kernel->mmap(NULL, total, PROT_NONE,
 					MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (all != MAP_FAILED)

@@ -12,10 +12,10 @@
 #include "../../numa/kernel.h"
 
 #define CALLS(each)                                                                              \
-	each(mmap) each(munmap) each(mprotect) each(madvise) each(mremap) each(memfd_create)     \
-	each(ftruncate) each(fallocate) each(mbind) each(move_pages) each(membarrier)            \
-	each(getcpu) each(sched_getaffinity) each(getrlimit) each(futex_wait) each(futex_wake)   \
-	each(open) each(read) each(close)
+	each(mmap) each(munmap) each(mprotect) each(madvise) each(mincore) each(mremap)          \
+	each(memfd_create) each(ftruncate) each(fallocate) each(mbind) each(move_pages)          \
+	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
+	each(futex_wait) each(futex_wake) each(open) each(read) each(close)
 
 #define NUMBER(name) CALL_##name,
 #define NAME(name) #name,
@@ -63,6 +63,11 @@ static int fault_mprotect(void *addr, size_t length, int prot)
 static int fault_madvise(void *addr, size_t length, int advice)
 {
 	return refuse(CALL_madvise) ? -1 : mews_kernel_real.madvise(addr, length, advice);
+}
+
+static int fault_mincore(void *addr, size_t length, unsigned char *resident)
+{
+	return refuse(CALL_mincore) ? -1 : mews_kernel_real.mincore(addr, length, resident);
 }
 
 static void *fault_mremap(void *old, size_t old_size, size_t new_size, int flags, void *to)

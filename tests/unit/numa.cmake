@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+#
+# The unit tests of numa/: one file a module, of the same name.
+function(mews_numa_test name)
+	mews_unit_test(${name} unit/test_${name}.c ${ARGN})
+	target_compile_definitions(test_${name} PRIVATE _GNU_SOURCE)
+	target_link_libraries(test_${name} PRIVATE tests_support)
+endfunction()
+
+mews_numa_test(kernel)
+mews_numa_test(fence)
+mews_numa_test(limits)
+# Reserves huge pages, which other tests would take; looks at its own mappings, which valgrind adds to.
+mews_numa_test(place NO_VALGRIND)
+set_tests_properties(unit/place PROPERTIES RUN_SERIAL TRUE)

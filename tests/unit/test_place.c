@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Placement on the real kernel: each rung of the ladder, what is counted, what is given back; huge
+ * pages where root can reserve some; and every call refused, after which the range is as it was and
+ * nothing is left mapped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../../numa/kernel.h"
+#include "../../numa/place.h"
+#include "../support/faults.h"
+#include "../support/maps.h"
+#include "../support/suite.h"
+
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+#define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
+#define HUGE_NEEDED 16
+#define HUGE_MOST 512           /* reserved at most, where other programs take what is free */
+
+static const struct mews_place_request base = { .top = MEWS_PAGES_BASE };
+static const struct mews_place_request from_top = { .top = MEWS_PAGES_AUTO };
+static const struct mews_place_request from_2m = { .top = MEWS_PAGES_2M };
+static const struct mews_place_request from_thp = { .top = MEWS_PAGES_THP };
+
+static uint64_t total(const struct mews_backing *got)
+{
+	return got->pages_1g + got->pages_2m + got->thp + got->base;
+}
+
+static bool zero(const char *addr, size_t length)
+{
+	for (size_t i = 0; i < length; i += 64)
+		if (addr[i] != 0)
+			return false;
+	return true;
+}
+
+/* True if every page of the range is in memory and reads as zero. */
+static bool populated_zero(const char *addr, size_t length)
+{
+	size_t page = (size_t)getpagesize(), pages = length / page;
+	unsigned char *present = malloc(pages);
+	bool good = mincore((void *)addr, length, present) == 0;
+
+	for (size_t i = 0; good && i < pages; i++)
+		good = present[i] & 1;
+	free(present);
+	return good && zero(addr, length);
+}
+
+static bool thp_there(void)
+{
+	char text[64];
+
+	return mews_kernel_read_text("/sys/kernel/mm/transparent_hugepage/enabled", text,
+				     sizeof(text)) > 0 && strstr(text, "[never]") == NULL;
+}
+
+static void test_reserve(void **state)
+{
+	struct maps before = maps_read();
+
+	(void)state;
+	for (size_t alignment = 8; alignment <= 4 * GIB; alignment *= 8) {
+		char *range = mews_place_reserve(3 * MIB, alignment);
+		struct maps now = maps_read();
+
+		assert_non_null(range);
+		assert_int_equal((uintptr_t)range % alignment, 0);
+		assert_false(maps_readable(range));
+		assert_false(maps_readable(range + 3 * MIB - 1));
+		assert_int_equal(now.bytes - before.bytes, 3 * MIB);
+		mews_place_release(range, 3 * MIB);
+	}
+	assert_int_equal(maps_read().bytes, before.bytes);
+}
+
+static void test_reserve_refused(void **state)
+{
+	static const size_t absurd[] = { 0, SIZE_MAX, SIZE_MAX - 8191, SIZE_MAX / 2, SIZE_MAX - GIB };
+	struct rlimit old, little;
+	void *range;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++) {
+		errno = 0;
+		assert_null(mews_place_reserve(absurd[i], 2 * GIB));
+		assert_int_equal(errno, ENOMEM);
+	}
+	getrlimit(RLIMIT_AS, &old);
+	little = (struct rlimit){ .rlim_cur = maps_read().bytes + GIB, .rlim_max = old.rlim_max };
+	if (old.rlim_cur != RLIM_INFINITY || setrlimit(RLIMIT_AS, &little) != 0)
+		return;
+	range = mews_place_reserve(2 * GIB, 4096);
+	setrlimit(RLIMIT_AS, &old);
+	assert_null(range);
+}
+
+static void test_table(void **state)
+{
+	char *range = mews_place_reserve(8 * MIB, 4096);
+
+	(void)state;
+	assert_int_equal(mews_place_table(range + MIB, 2 * MIB), 0);
+	assert_true(maps_readable(range + MIB));
+	assert_false(maps_readable(range));
+	assert_false(maps_readable(range + 3 * MIB));
+	assert_int_equal(range[2 * MIB], 0);
+	range[2 * MIB] = 1;
+	mews_place_release(range, 8 * MIB);
+}
+
+/* Backs the middle of a range and gives it back, twice: the second time it must be zero again. */
+static void back_twice(size_t length, const struct mews_place_request *request,
+		       struct mews_backing *got)
+{
+	char *range = mews_place_reserve(3 * length, 2 * MIB), *middle = range + length;
+
+	for (int round = 0; round < 2; round++) {
+		*got = (struct mews_backing){ 0 };
+		errno = 77;
+		assert_int_equal(mews_place_back(middle, length, request, got), 0);
+		assert_int_equal(errno, 77);
+		assert_int_equal(total(got), length);
+		assert_int_equal(got->unbound, 0);
+		assert_true(populated_zero(middle, length));
+		assert_false(maps_readable(middle - 1));
+		assert_false(maps_readable(middle + length));
+		memset(middle, 0xa5, length);
+		assert_int_equal(mews_place_discard(middle, length), 0);
+		assert_false(maps_readable(middle));
+	}
+	mews_place_release(range, 3 * length);
+}
+
+static void test_back(void **state)
+{
+	struct mews_backing got;
+
+	(void)state;
+	back_twice(4 * MIB, &base, &got);
+	assert_int_equal(got.base, 4 * MIB);
+	back_twice(4 * MIB, &from_thp, &got);
+	assert_int_equal(thp_there() ? got.thp : got.base, 4 * MIB);
+	back_twice(4 * MIB, &from_2m, &got);
+	assert_int_equal(got.pages_1g, 0);
+	back_twice(4 * MIB, &from_top, &got);
+	assert_int_equal(got.pages_1g, 0);
+	/* A range that no huge page divides. */
+	back_twice(64 << 10, &from_top, &got);
+	assert_int_equal(got.base, 64 << 10);
+}
+
+static void test_counts_add_up(void **state)
+{
+	char *range = mews_place_reserve(4 * MIB, 2 * MIB);
+	struct mews_backing got = { .base = 1, .unbound = 2 };
+
+	(void)state;
+	assert_int_equal(mews_place_back(range, 64 << 10, &base, &got), 0);
+	assert_int_equal(mews_place_back(range + MIB, 64 << 10, &base, &got), 0);
+	assert_int_equal(got.base, 1 + (128 << 10));
+	assert_int_equal(got.unbound, 2);
+	mews_place_release(range, 4 * MIB);
+}
+
+/* Node 0 is where all is on this machine; the other numbers are on no machine. */
+static void test_binding(void **state)
+{
+	static const uint32_t absent[] = { 1000, 1023, 1024, UINT32_MAX };
+	char *range = mews_place_reserve(4 * MIB, 2 * MIB);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
+		struct mews_place_request request = {
+			.node = absent[i], .bind = true, .top = MEWS_PAGES_THP,
+		};
+		struct mews_backing got = { 0 }, none = { 0 };
+
+		assert_int_equal(mews_place_back(range, 2 * MIB, &request, &got), 0);
+		assert_int_equal(got.unbound, 2 * MIB);
+		assert_int_equal(mews_place_discard(range, 2 * MIB), 0);
+		request.policy = MEWS_NODE_STRICT;
+		assert_int_equal(mews_place_back(range, 2 * MIB, &request, &none), -ENOMEM);
+		assert_int_equal(total(&none), 0);
+		assert_int_equal(none.unbound, 0);
+		assert_false(maps_readable(range));
+		assert_null(mews_place_map(100, &request));
+		assert_int_equal(errno, ENOMEM);
+	}
+	mews_place_release(range, 4 * MIB);
+}
+
+static void test_strict_is_strict(void **state)
+{
+	struct mews_place_request request = {
+		.node = 0, .bind = true, .policy = MEWS_NODE_STRICT, .top = MEWS_PAGES_BASE,
+	};
+	struct mews_backing got = { 0 };
+	char *range = mews_place_reserve(MIB, 4096);
+	void *page = range;
+	int node = -1;
+
+	(void)state;
+	if (mews_place_back(range, MIB, &request, &got) != 0) {
+		print_message("skip: mbind is refused here, or node 0 has no memory\n");
+		mews_place_release(range, MIB);
+		skip();
+	}
+	assert_int_equal(got.unbound, 0);
+	assert_int_equal(mews_place_verify(&page, 1, &node), 0);
+	assert_int_equal(node, 0);
+	mews_place_release(range, MIB);
+}
+
+static void test_verify(void **state)
+{
+	char *range = mews_place_reserve(MIB, 4096);
+	struct mews_backing got = { 0 };
+	void *pages[] = { range, range + 512 * 1024, range + 4096 };
+	int node[3] = { -1, -1, -1 };
+
+	(void)state;
+	assert_int_equal(mews_place_back(range, 64 << 10, &base, &got), 0);
+	assert_int_equal(mews_place_table(range + 512 * 1024, 4096), 0);
+	if (mews_place_verify(pages, 3, node) != 0) {
+		print_message("skip: move_pages is refused here\n");
+		mews_place_release(range, MIB);
+		skip();
+	}
+	assert_true(node[0] >= 0);
+	assert_true(node[1] == -ENOENT);
+	assert_int_equal(node[2], node[0]);
+	faults_install();
+	faults_refuse(faults_call("move_pages"), 1, EPERM);
+	assert_int_equal(mews_place_verify(pages, 3, node), -EPERM);
+	faults_remove();
+	mews_place_release(range, MIB);
+}
+
+static void test_map(void **state)
+{
+	static const size_t lengths[] = { 1, 4096, 4097, 2 * MIB - 1, 2 * MIB, 3 * MIB + 5 };
+	struct maps before = maps_read();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		size_t whole = (lengths[i] + 4095) & ~(size_t)4095;
+		char *block = mews_place_map(lengths[i], &from_top);
+
+		assert_non_null(block);
+		assert_int_equal((uintptr_t)block % 4096, 0);
+		assert_true(populated_zero(block, whole));
+		memset(block, 1, lengths[i]);
+		mews_place_release(block, lengths[i]);
+		assert_int_equal(maps_read().bytes, before.bytes);
+	}
+	assert_null(mews_place_map(SIZE_MAX, &from_top));
+	assert_int_equal(errno, ENOMEM);
+	assert_null(mews_place_map(SIZE_MAX / 4, &from_top));
+	assert_int_equal(errno, ENOMEM);
+}
+
+/* An oversize block belongs to the process: the child of a fork writes into its own copy. */
+static void test_map_is_private(void **state)
+{
+	char *block = mews_place_map(4 * MIB, &from_top);
+	pid_t child;
+	int status;
+
+	(void)state;
+	block[0] = 1;
+	child = fork();
+	if (child == 0) {
+		block[0] = 2;
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(block[0], 1);
+	mews_place_release(block, 4 * MIB);
+}
+
+/* Every call that an action makes is refused in turn, with each of these. */
+static const int errors[] = { ENOMEM, EPERM, EINVAL, ENOSYS, EAGAIN };
+
+struct action {
+	const char *name;
+	/* Does it on a reserved range of 8 MiB; returns whether it succeeded. */
+	bool (*run)(char *range);
+};
+
+static bool run_reserve(char *range)
+{
+	char *other = mews_place_reserve(MIB, 2 * MIB);
+
+	(void)range;
+	if (other == NULL) {
+		assert_int_equal(errno, ENOMEM);
+		return false;
+	}
+	mews_place_release(other, MIB);
+	return true;
+}
+
+static bool run_back(char *range, const struct mews_place_request *request)
+{
+	struct mews_backing got = { 0 };
+	int result = mews_place_back(range + 2 * MIB, 2 * MIB, request, &got);
+
+	assert_true(result == 0 || result == -ENOMEM);
+	assert_int_equal(total(&got), result == 0 ? 2 * MIB : 0);
+	/* Huge pages are in their file at once; that they are mapped too may have been refused. */
+	if (got.pages_2m != 0)
+		assert_true(zero(range + 2 * MIB, 2 * MIB));
+	else if (result == 0)
+		assert_true(populated_zero(range + 2 * MIB, 2 * MIB));
+	else
+		assert_false(maps_readable(range + 2 * MIB));
+	return result == 0;
+}
+
+static bool run_back_base(char *range)
+{
+	return run_back(range, &base);
+}
+
+static bool run_back_top(char *range)
+{
+	return run_back(range, &from_2m);
+}
+
+static bool run_back_bound(char *range)
+{
+	struct mews_place_request request = from_2m;
+
+	request.bind = true;
+	return run_back(range, &request);
+}
+
+static bool run_back_strict(char *range)
+{
+	struct mews_place_request request = from_2m;
+
+	request.bind = true;
+	request.policy = MEWS_NODE_STRICT;
+	return run_back(range, &request);
+}
+
+static bool run_table(char *range)
+{
+	int result = mews_place_table(range, MIB);
+
+	assert_true(result == 0 || result == -ENOMEM);
+	assert_int_equal(maps_readable(range), result == 0);
+	return result == 0;
+}
+
+static bool run_discard(char *range)
+{
+	struct mews_backing got = { 0 };
+
+	if (mews_place_back(range, MIB, &base, &got) != 0)
+		return false;
+	if (mews_place_discard(range, MIB) != 0)
+		return false;
+	assert_false(maps_readable(range));
+	return true;
+}
+
+static bool run_map(char *range)
+{
+	char *block = mews_place_map(3 * MIB, &from_top);
+
+	(void)range;
+	if (block == NULL) {
+		assert_int_equal(errno, ENOMEM);
+		return false;
+	}
+	assert_true(populated_zero(block, 3 * MIB));
+	mews_place_release(block, 3 * MIB);
+	return true;
+}
+
+static void copy_half(const void *from, size_t length, void *to, void *context)
+{
+	++*(int *)context;
+	memcpy(to, from, length / 2);
+}
+
+static bool run_privatize(char *range)
+{
+	struct mews_backing got = { 0 };
+	int copies = 0, result;
+
+	if (mews_place_back(range, MIB, &base, &got) != 0)
+		return false;
+	memset(range, 7, MIB);
+	result = mews_place_privatize(range, MIB, copy_half, &copies);
+	assert_true(result == 0 || result == -ENOMEM);
+	assert_int_equal(range[0], 7);
+	assert_int_equal(range[MIB - 1], result == 0 ? 0 : 7);
+	assert_true(result != 0 || copies == 1);
+	return result == 0;
+}
+
+static const struct action actions[] = {
+	{ "reserve", run_reserve }, { "back base", run_back_base }, { "back", run_back_top },
+	{ "back bound", run_back_bound }, { "back strict", run_back_strict },
+	{ "table", run_table }, { "discard", run_discard }, { "map", run_map },
+	{ "privatize", run_privatize },
+};
+
+/* Runs an action with a refusal set up; returns how many calls were refused. */
+static unsigned long run_refused(const struct action *action, int call, unsigned long nth,
+				 int error, bool all_after)
+{
+	char *range = mews_place_reserve(8 * MIB, 2 * MIB);
+	unsigned long refused;
+
+	faults_install();
+	if (all_after)
+		faults_refuse_from(call, nth, error);
+	else
+		faults_refuse(call, nth, error);
+	action->run(range);
+	refused = faults_refused();
+	faults_remove();
+	mews_place_release(range, 8 * MIB);
+	return refused;
+}
+
+/* Refuses each call of an action once, at each place, and then always. */
+static unsigned long refuse_call(const struct action *action, int call, int error)
+{
+	unsigned long nth = 1;
+
+	while (run_refused(action, call, nth, error, false) != 0)
+		nth++;
+	run_refused(action, call, 1, error, true);
+	return nth + 1;
+}
+
+/* What munmap refuses to take stays, whoever calls it: no leak of ours, and not for huge pages. */
+static unsigned long refuse_every_call(bool munmap_too)
+{
+	int munmap_call = faults_call("munmap");
+	unsigned long runs = 0;
+
+	for (size_t a = 0; a < sizeof(actions) / sizeof(actions[0]); a++)
+		for (int call = 0; call < faults_calls(); call++)
+			for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+				size_t before = maps_read().bytes;
+
+				if (call == munmap_call && !munmap_too)
+					continue;
+				runs += refuse_call(&actions[a], call, errors[e]);
+				if (call == munmap_call || maps_read().bytes == before)
+					continue;
+				maps_print();
+				fail_msg("%s leaks where %s is refused: %s", actions[a].name,
+					 faults_name(call), strerror(errors[e]));
+			}
+	return runs;
+}
+
+static void test_every_call_refused(void **state)
+{
+	unsigned long runs = refuse_every_call(true);
+
+	(void)state;
+	print_message("%lu runs with a call refused\n", runs);
+	assert_true(runs > 1000);
+}
+
+/* A kernel that does not know the advice, and has no huge pages: touched, and there. */
+static void test_old_kernel(void **state)
+{
+	struct mews_backing got = { 0 };
+	char *range = mews_place_reserve(4 * MIB, 2 * MIB);
+
+	(void)state;
+	faults_install();
+	faults_refuse_from(faults_call("madvise"), 1, EINVAL);
+	assert_int_equal(mews_place_back(range, 4 * MIB, &from_2m, &got), 0);
+	faults_remove();
+	assert_int_equal(got.base, 4 * MIB);
+	assert_true(populated_zero(range, 4 * MIB));
+	mews_place_release(range, 4 * MIB);
+}
+
+struct intruder {
+	char *range;
+	size_t length;
+	atomic_bool stop;
+	unsigned long mapped, inside;
+};
+
+/* Maps and unmaps without a hint: where the range had a hole, it would land in it. */
+static void *intrude(void *arg)
+{
+	struct intruder *i = arg;
+
+	while (!atomic_load(&i->stop)) {
+		char *at = mmap(NULL, 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (at == MAP_FAILED)
+			continue;
+		i->mapped++;
+		i->inside += at < i->range + i->length && at + 2 * MIB > i->range;
+		munmap(at, 2 * MIB);
+	}
+	return NULL;
+}
+
+static void test_no_hole(void **state)
+{
+	struct intruder intruder = { .range = mews_place_reserve(64 * MIB, 2 * MIB),
+				     .length = 64 * MIB };
+	struct mews_backing got = { 0 };
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, intrude, &intruder), 0);
+	for (int i = 0; i < 200; i++) {
+		char *at = intruder.range + (size_t)(i % 32) * 2 * MIB;
+
+		assert_int_equal(mews_place_back(at, 2 * MIB, &from_2m, &got), 0);
+		assert_int_equal(mews_place_discard(at, 2 * MIB), 0);
+	}
+	atomic_store(&intruder.stop, true);
+	pthread_join(thread, NULL);
+	assert_true(intruder.mapped > 0);
+	assert_int_equal(intruder.inside, 0);
+	mews_place_release(intruder.range, intruder.length);
+}
+
+/* Huge pages that root reserved for these tests; the number that was there comes back after. */
+struct huge {
+	long before, total;
+};
+
+static long read_number(const char *path, const char *key)
+{
+	char text[8192], *found;
+
+	if (mews_kernel_read_text(path, text, sizeof(text)) <= 0)
+		return -1;
+	found = strstr(text, key);
+	return found == NULL ? -1 : atol(found + strlen(key));
+}
+
+static bool write_number(const char *path, long number)
+{
+	FILE *file = fopen(path, "w");
+	bool good = file != NULL && fprintf(file, "%ld\n", number) > 0;
+
+	return file != NULL && fclose(file) == 0 && good;
+}
+
+/* Open files and huge pages of this process: neither may stay behind. */
+static long held(void)
+{
+	long files = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		files += fcntl(fd, F_GETFD) >= 0;
+	return files + read_number("/proc/self/status", "HugetlbPages:");
+}
+
+static long free_huge_pages(void)
+{
+	return read_number("/proc/meminfo", "HugePages_Free:") -
+		read_number("/proc/meminfo", "HugePages_Rsvd:");
+}
+
+static int reserve_huge(void **state)
+{
+	static struct huge huge;
+
+	huge = (struct huge){ .before = read_number(HUGE_PAGES, "") };
+	*state = &huge;
+	for (long more = HUGE_NEEDED; huge.before >= 0 && more <= HUGE_MOST; more *= 2)
+		if (free_huge_pages() < HUGE_NEEDED && !write_number(HUGE_PAGES, huge.before + more))
+			return 0;
+	huge.total = read_number(HUGE_PAGES, "");
+	return 0;
+}
+
+static int release_huge(void **state)
+{
+	struct huge *huge = *state;
+
+	if (huge->before >= 0)
+		write_number(HUGE_PAGES, huge->before);
+	return 0;
+}
+
+static void need_huge(void)
+{
+	long have = free_huge_pages();
+
+	if (have >= HUGE_NEEDED)
+		return;
+	print_message("skip: no huge pages can be reserved here (%ld free)\n", have);
+	skip();
+}
+
+static void test_hugetlb(void **state)
+{
+	struct mews_backing got;
+	long before = held();
+
+	(void)state;
+	need_huge();
+	back_twice(4 * MIB, &from_2m, &got);
+	assert_int_equal(got.pages_2m, 4 * MIB);
+	back_twice(4 * MIB, &from_top, &got);
+	assert_int_equal(got.pages_2m, 4 * MIB);
+	assert_int_equal(held(), before);
+}
+
+/* More than there are: down the ladder, and no page of those that are there is kept. */
+static void test_hugetlb_shortage(void **state)
+{
+	struct huge *huge = *state;
+	size_t length = ((size_t)huge->total + 1) * 2 * MIB;
+	struct mews_backing got = { 0 };
+	long before = held();
+	char *range;
+
+	need_huge();
+	range = mews_place_reserve(length, 2 * MIB);
+	assert_int_equal(mews_place_back(range, length, &from_2m, &got), 0);
+	assert_int_equal(got.pages_2m, 0);
+	assert_int_equal(thp_there() ? got.thp : got.base, length);
+	assert_int_equal(held(), before);
+	mews_place_release(range, length);
+}
+
+static void test_hugetlb_refused(void **state)
+{
+	long before = held();
+
+	(void)state;
+	need_huge();
+	assert_true(refuse_every_call(false) > 1000);
+	test_no_hole(NULL);
+	assert_int_equal(held(), before);
+}
+
+static void copy_all(const void *from, size_t length, void *to, void *context)
+{
+	(void)context;
+	memcpy(to, from, length);
+}
+
+/* In the child: what is shared becomes private, with the content that the parent had. */
+static int privatize_in_child(char *range)
+{
+	if (mews_place_privatize(range, 4 * MIB, copy_all, NULL) != 0)
+		return 1;
+	if (range[0] != 11 || range[4 * MIB - 1] != 11)
+		return 2;
+	memset(range, 12, 4 * MIB);
+	return 0;
+}
+
+static void test_privatize(void **state)
+{
+	struct mews_backing got = { 0 };
+	char *range;
+	pid_t child;
+	int status;
+
+	(void)state;
+	need_huge();
+	range = mews_place_reserve(4 * MIB, 2 * MIB);
+	assert_int_equal(mews_place_back(range, 4 * MIB, &from_2m, &got), 0);
+	assert_int_equal(got.pages_2m, 4 * MIB);
+	memset(range, 11, 4 * MIB);
+	child = fork();
+	if (child == 0)
+		_exit(privatize_in_child(range));
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	assert_int_equal(range[0], 11);
+	assert_int_equal(range[4 * MIB - 1], 11);
+	mews_place_release(range, 4 * MIB);
+}
+
+#define HUGE_TEST(name) cmocka_unit_test_setup_teardown(name, reserve_huge, release_huge)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_reserve_refused),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_back),
+		cmocka_unit_test(test_counts_add_up),
+		cmocka_unit_test(test_binding),
+		cmocka_unit_test(test_strict_is_strict),
+		cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_map_is_private),
+		cmocka_unit_test(test_every_call_refused),
+		cmocka_unit_test(test_old_kernel),
+		cmocka_unit_test(test_no_hole),
+		HUGE_TEST(test_hugetlb),
+		HUGE_TEST(test_hugetlb_shortage),
+		HUGE_TEST(test_hugetlb_refused),
+		HUGE_TEST(test_privatize),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
