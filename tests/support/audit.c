@@ -311,3 +311,8 @@ bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struc
 	free(where);
 	return audit->message[0] == 0;
 }
+
+bool audit_contains(struct mews_pool *pool, const void *block)
+{
+	return mews_slabs_contain(&mews_control_of(pool)->slabs, block);
+}

@@ -26,4 +26,7 @@ struct audit {
  */
 bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struct audit *audit);
 
+/* True if block lies where the pool's blocks are. */
+bool audit_contains(struct mews_pool *pool, const void *block);
+
 #endif

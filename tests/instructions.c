@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counts the instructions of the hit path, by stepping through it, and compares them with the golden
+ * file: it fails where one takes more than it did. --update rewrites the file.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <mews/inline.h>
+#include "support/check.h"
+#include "support/options.h"
+#include "support/step.h"
+#include "support/threads.h"
+
+#if defined(__clang__)
+#define COMPILER "clang"
+#else
+#define COMPILER "gcc"
+#endif
+
+#define BULK 32
+
+static struct mews_pool *pool;
+static void *blocks[BULK];
+
+static void run_lease(void *unused)
+{
+	(void)unused;
+	blocks[0] = mews_lease(pool);
+}
+
+static void run_return(void *unused)
+{
+	(void)unused;
+	mews_return(pool, blocks[0]);
+}
+
+static void run_lease_many(void *unused)
+{
+	(void)unused;
+	mews_lease_many(pool, blocks, BULK);
+}
+
+static void run_return_many(void *unused)
+{
+	(void)unused;
+	mews_return_many(pool, blocks, BULK);
+}
+
+/* Counted as a whole, with its own return. */
+static __attribute__((noinline)) void run_inline_pair(void *argument)
+{
+	struct mews_pool *mine = argument;
+
+	mews_return_inline(mine, mews_lease_inline(mine));
+}
+
+static const struct counted {
+	const char *name;
+	void (*run)(void *argument);
+	const void *function;
+} counted[] = {
+	{ "inline-pair", run_inline_pair, run_inline_pair },
+	{ "lease", run_lease, mews_lease },
+	{ "return", run_return, mews_return },
+	{ "lease-many-32", run_lease_many, mews_lease_many },
+	{ "return-many-32", run_return_many, mews_return_many },
+};
+
+#define COUNTED (sizeof(counted) / sizeof(counted[0]))
+
+static void warm_up(void)
+{
+	void *warm[64];
+
+	CHECK(mews_lease_many(pool, warm, 64) == 64, "64 blocks");
+	for (int i = 0; i < 64; i++)
+		mews_return(pool, warm[i]);
+}
+
+/* What the operation takes now, on a warm cache; returns leave from a lease made before. */
+static size_t count(const struct counted *what)
+{
+	size_t steps;
+
+	warm_up();
+	if (what->run == run_return)
+		blocks[0] = mews_lease(pool);
+	if (what->run == run_return_many)
+		CHECK(mews_lease_many(pool, blocks, BULK) == BULK, "32 blocks");
+	steps = step_through(what->run, pool, what->function, NULL, 0);
+	if (what->run == run_return)
+		mews_return(pool, blocks[0]);
+	if (what->run == run_return_many)
+		mews_return_many(pool, blocks, BULK);
+	return steps;
+}
+
+/* The figure of the golden file's line "compiler name figure"; 0 if there is none. */
+static size_t golden_of(const char *path, const char *name)
+{
+	char line[128], compiler[16], what[32];
+	size_t figure, found = 0;
+	FILE *file = fopen(path, "r");
+
+	CHECK(file, "%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%15s %31s %zu", compiler, what, &figure) == 3 &&
+		    strcmp(compiler, COMPILER) == 0 && strcmp(what, name) == 0)
+			found = figure;
+	fclose(file);
+	return found;
+}
+
+static bool compare(const char *path, const char *name, size_t now)
+{
+	size_t golden = golden_of(path, name);
+
+	printf("%-16s %4zu instructions, golden %zu\n", name, now, golden);
+	if (golden == 0)
+		printf("%s has no line for %s %s\n", path, COMPILER, name);
+	else if (now > golden)
+		printf("%s grew by %zu: --update %s if that is wanted\n", name, now - golden, path);
+	return golden != 0 && now <= golden;
+}
+
+/* Keeps the comments and the other compiler's lines, replaces ours. */
+static void update(const char *path, const size_t *now)
+{
+	char kept[4096] = "", line[128];
+	FILE *file = fopen(path, "r");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, COMPILER " ", strlen(COMPILER " ")) != 0)
+			strncat(kept, line, sizeof(kept) - strlen(kept) - 1);
+	if (file)
+		fclose(file);
+	file = fopen(path, "w");
+	CHECK(file, "%s: %s", path, strerror(errno));
+	fputs(kept, file);
+	for (size_t i = 0; i < COUNTED; i++)
+		fprintf(file, "%s %s %zu\n", COMPILER, counted[i].name, now[i]);
+	fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	size_t now[COUNTED];
+	bool good = true;
+
+	options_parse(&options, "Counts the instructions of the hit path. --file: the golden file. "
+		      "--plant grown: pretends that each grew by one.", argc, argv);
+	CHECK(options.file, "--file is missing");
+	if (__rseq_size == 0)
+		check_skip("glibc did not register restartable sequences");
+	threads_pin(0); /* elsewhere the cache is cold */
+	CHECK(mews_pool_create(NULL, &pool) == 0, "pool");
+	for (size_t i = 0; i < COUNTED; i++) {
+		now[i] = count(&counted[i]) + (options.plant != NULL);
+		if (now[i] == (options.plant != NULL))
+			check_skip("this machine does not let a process trace its child");
+	}
+	CHECK(mews_pool_dispose(pool) == 0, "dispose");
+	if (options.update) {
+		update(options.file, now);
+		return 0;
+	}
+	for (size_t i = 0; i < COUNTED; i++)
+		good &= compare(options.file, counted[i].name, now[i]);
+	return good == (options.plant == NULL) ? 0 : 1;
+}

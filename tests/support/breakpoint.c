@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Hardware breakpoints by perf_event_open with sigtrap, see breakpoint.h. */
+#include "breakpoint.h"
+
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void (*on_hit)(void);
+static volatile int event = -1;
+static volatile bool fired;
+
+static void on_trap(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)info;
+	(void)context;
+	/* Or a sequence that starts again would hit it again, for ever. */
+	ioctl(event, PERF_EVENT_IOC_DISABLE, 0);
+	fired = true;
+	on_hit();
+}
+
+static bool open_event(uintptr_t address)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT,
+		.size = sizeof(attr),
+		.sample_period = 1,
+		.exclude_kernel = 1,
+		.exclude_hv = 1,
+		.sigtrap = 1,
+		.remove_on_exec = 1,
+		.bp_type = HW_BREAKPOINT_X,
+		.bp_addr = address,
+		.bp_len = sizeof(long),
+	};
+
+	event = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	return event >= 0;
+}
+
+bool breakpoint_set(uintptr_t address)
+{
+	fired = false;
+	return open_event(address);
+}
+
+bool breakpoint_move(uintptr_t address)
+{
+	close(event);
+	return open_event(address);
+}
+
+bool breakpoint_clear(void)
+{
+	close(event);
+	event = -1;
+	return fired;
+}
+
+static void probe(void)
+{
+	__asm__ volatile ("" ::: "memory");
+}
+
+static void nothing(void)
+{
+}
+
+bool breakpoint_prepare(void (*handler)(void))
+{
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+	void (*volatile call)(void) = probe;
+
+	on_hit = nothing;
+	if (sigaction(SIGTRAP, &action, NULL) || !breakpoint_set((uintptr_t)probe))
+		return false;
+	call();
+	if (!breakpoint_clear())
+		return false;
+	on_hit = handler;
+	return true;
+}

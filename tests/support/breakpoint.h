@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A hardware breakpoint of the calling thread on itself: the next time it is about to execute the
+ * instruction, a handler runs, once. The signal aborts a restartable sequence that is under way, as
+ * any signal does. x86-64 and aarch64, where perf_event_open gives breakpoints with sigtrap.
+ */
+#ifndef TESTS_SUPPORT_BREAKPOINT_H
+#define TESTS_SUPPORT_BREAKPOINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Installs the handler; false where the machine gives no breakpoints (why: errno). */
+bool breakpoint_prepare(void (*handler)(void));
+
+/* Sets it. False and errno if refused. */
+bool breakpoint_set(uintptr_t address);
+
+/* In the handler: moves the breakpoint to another address, where it fires once more. */
+bool breakpoint_move(uintptr_t address);
+
+/* Takes it away; true if it fired since it was set first. */
+bool breakpoint_clear(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Executes a function instruction by instruction, in a traced child, and lists the addresses. A
+ * restartable sequence makes no progress under plain stepping, since each stop aborts it: so the
+ * tracer zeroes the thread's rseq_cs before each step. x86-64 only.
+ */
+#ifndef TESTS_SUPPORT_STEP_H
+#define TESTS_SUPPORT_STEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Runs body(argument) in a child and lists, in the order they are executed, the instructions from the
+ * first entry of function until it returns. Returns how many there are, also beyond room; 0 where
+ * the machine refuses to trace, or function was not reached.
+ */
+size_t step_through(void (*body)(void *argument), void *argument, const void *function,
+		    uintptr_t *address, size_t room);
+
+#endif
