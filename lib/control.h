@@ -81,4 +81,7 @@ void mews_report(struct mews_control *control, enum mews_report_kind kind, const
 /* Frees everything. Only for the last holder. */
 void mews_control_destroy(struct mews_control *control);
 
+/* glibc's __rseq_offset, copied when the library is loaded: one load less than through the GOT. */
+extern ptrdiff_t mews_rseq_offset;
+
 #endif

@@ -15,6 +15,7 @@
  * its block would be accounted for twice, and the pool freed with a block still out.
  */
 #include <errno.h>
+#include "../numa/fence.h"
 #include "../numa/kernel.h"
 #include "cache.h"
 #include "drain.h"
@@ -65,19 +66,35 @@ static bool valid(const struct timespec *deadline)
 			     deadline->tv_nsec >= 0 && deadline->tv_nsec < 1000000000);
 }
 
+/*
+ * One look: 0, -EAGAIN, or -ESHUTDOWN. Inside the gate, since it has blocks in hand: a dispose that
+ * counted what is out meanwhile would take them for leases, and wait for their return for ever.
+ */
+static int look(struct mews_control *control)
+{
+	struct mews_pass pass = mews_gate_enter(&control->sides, mews_fence_current_cpu());
+	int result = -ESHUTDOWN;
+
+	if (atomic_load(&control->state) == MEWS_DRAINING) {
+		mews_collect(control);
+		result = out_of(control) ? -EAGAIN : 0;
+	}
+	mews_gate_leave(&pass);
+	return result;
+}
+
 static int wait_for_all(struct mews_control *control, const struct timespec *deadline)
 {
 	struct timespec step;
 	uint32_t seen;
+	int result;
 
 	for (;;) {
 		/* D2: before the look, so that a return after it changes the word. */
 		seen = atomic_load_explicit(&control->drain_returns, memory_order_acquire);
-		if (atomic_load(&control->state) != MEWS_DRAINING)
-			return -ESHUTDOWN;
-		mews_collect(control);
-		if (out_of(control) == 0)
-			return 0;
+		result = look(control);
+		if (result != -EAGAIN)
+			return result;
 		if (!time_left(deadline, &step))
 			return -ETIMEDOUT;
 		mews_kernel->futex_wait((uint32_t *)&control->drain_returns, seen, &step);

@@ -56,7 +56,7 @@ void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void
 
 void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 {
-	size_t put = mews_seq_return_many(control->pool, __rseq_offset, blocks, count);
+	size_t put = mews_seq_return_many(control->pool, mews_rseq_offset, blocks, count);
 
 	mews_give_to_slabs(control, blocks + put, count - put);
 }
@@ -66,8 +66,10 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	void *blocks[MEWS_CACHE_SLOTS_MAX];
 	size_t magazine = control->plan.magazine, count;
 
-	count = mews_seq_lease_many(control->pool, __rseq_offset, blocks,
+	count = mews_seq_lease_many(control->pool, mews_rseq_offset, blocks,
 				    control->plan.cache_capacity);
+	/* The sequence took them for leases. */
+	mews_count(pass->side, MEWS_EVENT_LEASES, -(uint64_t)count);
 	if (count < magazine) {
 		mews_stash(control, blocks, count);
 		return;

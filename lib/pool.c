@@ -14,14 +14,31 @@
 #include "ledger.h"
 #include "process.h"
 
-MEWS_API void *mews_lease(struct mews_pool *pool)
+/* A line of its own for each function of the hit path: where a loop's calls land is then no luck. */
+#define HOT MEWS_API __attribute__((aligned(64)))
+
+ptrdiff_t mews_rseq_offset;
+
+static __attribute__((constructor)) void copy_rseq_offset(void)
 {
-	return mews_lease_inline(pool);
+	mews_rseq_offset = __rseq_offset;
 }
 
-MEWS_API void mews_return(struct mews_pool *pool, void *block)
+HOT void *mews_lease(struct mews_pool *pool)
 {
-	mews_return_inline(pool, block);
+	void *block = mews_seq_lease(pool, mews_rseq_offset);
+
+	if (__builtin_expect(!block, 0))
+		return mews_lease_slow_1(pool);
+	mews_tsan_acquire(block);
+	return block;
+}
+
+HOT void mews_return(struct mews_pool *pool, void *block)
+{
+	mews_tsan_release(block);
+	if (__builtin_expect(!mews_seq_return(pool, mews_rseq_offset, block), 0))
+		mews_return_slow_1(pool, block);
 }
 
 void mews_report(struct mews_control *control, enum mews_report_kind kind, const void *block,
@@ -55,7 +72,7 @@ struct operation {
 
 static struct operation begin(struct mews_control *control)
 {
-	int cpu = mews_seq_cpu(__rseq_offset);
+	int cpu = mews_seq_cpu(mews_rseq_offset);
 	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
 		     (uint32_t)cpu < control->sides.count;
 	struct operation op;
@@ -159,18 +176,20 @@ MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
 	return lease_slow(mews_control_of(pool), &block, 1) ? block : NULL;
 }
 
-MEWS_API size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
+/* What one sequence moves at most: count * 8 must not wrap within it. */
+static inline size_t at_once(size_t count)
 {
-	struct mews_control *control = mews_control_of(pool);
-	size_t got = mews_seq_lease_many(pool, __rseq_offset, blocks, count), i;
-	uint32_t cpu = (uint32_t)mews_seq_cpu(__rseq_offset);
+	return count < MEWS_CACHE_SLOTS_MAX ? count : MEWS_CACHE_SLOTS_MAX;
+}
+
+HOT size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
+{
+	size_t got = mews_seq_lease_many(pool, mews_rseq_offset, blocks, at_once(count)), i;
 
 	for (i = 0; mews_tsan_active() && i < got; i++)
 		mews_tsan_acquire(blocks[i]);
-	if (got)
-		mews_count(&control->sides.side[cpu % control->sides.count], MEWS_EVENT_LEASES, got);
-	if (got < count)
-		got += lease_slow(control, blocks + got, count - got);
+	if (__builtin_expect(got < count, 0))
+		got += lease_slow(mews_control_of(pool), blocks + got, count - got);
 	return got;
 }
 
@@ -278,8 +297,8 @@ static void return_slow(struct mews_control *control, void *const *blocks, size_
 	size_t back = 0, i, put;
 
 	for (i = 0; i < count; i += put) {
-		put = i && op.cached ? mews_seq_return_many(control->pool, __rseq_offset, blocks + i,
-							    count - i) : 0;
+		put = i && op.cached ? mews_seq_return_many(control->pool, mews_rseq_offset,
+							    blocks + i, at_once(count - i)) : 0;
 		if (!put) {
 			back += return_block(control, &op, blocks[i]);
 			put = 1;
@@ -322,20 +341,28 @@ static size_t return_magazines(struct mews_control *control, void *const *blocks
 	return done;
 }
 
-MEWS_API void mews_return_many(struct mews_pool *pool, void *const *blocks, size_t count)
+static __attribute__((noinline)) void return_rest(struct mews_control *control,
+						  void *const *blocks, size_t count)
 {
-	struct mews_control *control = mews_control_of(pool);
 	int saved = errno;
+	size_t put = 0;
+
+	if (count >= control->plan.magazine)
+		put = return_magazines(control, blocks, count);
+	if (put < count)
+		return_slow(control, blocks + put, count - put);
+	errno = saved;
+}
+
+HOT void mews_return_many(struct mews_pool *pool, void *const *blocks, size_t count)
+{
 	size_t put, i;
 
 	for (i = 0; mews_tsan_active() && i < count; i++)
 		mews_tsan_release(blocks[i]);
-	put = mews_seq_return_many(pool, __rseq_offset, blocks, count);
-	if (put < count && count - put >= control->plan.magazine)
-		put += return_magazines(control, blocks + put, count - put);
-	if (put < count)
-		return_slow(control, blocks + put, count - put);
-	errno = saved;
+	put = mews_seq_return_many(pool, mews_rseq_offset, blocks, at_once(count));
+	if (__builtin_expect(put < count, 0))
+		return_rest(mews_control_of(pool), blocks + put, count - put);
 }
 
 MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)

@@ -31,7 +31,7 @@ struct mews_cpu_cache {
 	void **limit;           /* a return at or above it finds the cache full; 0: closed */
 	void **base;            /* a lease at or below it finds the cache empty; ~0: closed */
 	uintptr_t lo, span;     /* blocks in [lo, lo + span) belong here: this CPU's node */
-	uint64_t leases;        /* blocks leased here, one at a time; an aborted try may add one */
+	uint64_t leases;        /* blocks leased here; an aborted try may add its own */
 	uint64_t unused[2];
 	void *slots[];
 };

@@ -143,7 +143,10 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"str x14, [x15], #8\n\t"
 		"subs %[left], %[left], #1\n\t"
 		"b.ne 7b\n"
-		"8:\tstr %[from], [x16, %[cur]]\n"
+		"8:\tldr x14, [x16, %[leases]]\n\t"
+		"add x14, x14, %[taken]\n\t"
+		"str x14, [x16, %[leases]]\n\t"
+		"str %[from], [x16, %[cur]]\n"
 		MEWS_SEQ_END
 		: [taken] "=&r" (taken), [from] "=&r" (from), [left] "=&r" (left)
 		: MEWS_SEQ_INPUTS, [out] "r" (out), [count] "r" (count)

@@ -32,7 +32,7 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	".pushsection __rseq_cs, \"aw?\"\n\t"					\
 	".balign 32\n"								\
 	"9:\t.long 0, 0\n\t"							\
-	".quad 2f, 3f - 2f, 4f\n\t"						\
+	".quad 2f, 3f - 2f, 99f\n\t"						\
 	".popsection\n"								\
 	"1:\tleaq 9b(%%rip), %%rax\n\t"						\
 	"movq %%rax, %%fs:%c[cs](%[rseq])\n"					\
@@ -46,7 +46,7 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	".pushsection .text.unlikely, \"ax?\"\n\t"				\
 	".byte 0x0f, 0xb9, 0x3d\n\t"						\
 	".long 0x53053053\n"							\
-	"4:\tjmp 1b\n\t"							\
+	"99:\tjmp 1b\n\t"							\
 	".popsection\n"
 
 #define MEWS_SEQ_INPUTS								\
@@ -112,7 +112,10 @@ elsewhere:
 }
 
 /*
- * Takes up to count blocks, the top ones, into out[], the coldest first. Returns how many.
+ * Takes up to count (<= 504) blocks, the top ones, into out[], the coldest first. Returns how many.
+ * That count fits is guessed and branched on, so that cur runs through a subtraction and nothing
+ * else; the way that clamps it (7) stands within the sequence too, since it comes back into it: the
+ * kernel disarms a sequence that it interrupts outside of its range.
  * Eight pointers at a time; below eight one by one, since a wide load of slots that were just
  * written singly misses the store forwarding.
  */
@@ -124,19 +127,14 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 
 	__asm__ volatile (
 		MEWS_SEQ_BEGIN
-		"xorl %k[taken], %k[taken]\n\t"
 		"movq %c[cur](%%rcx), %[from]\n\t"
-		"movq %c[base](%%rcx), %%rax\n\t"
-		"cmpq %%rax, %[from]\n\t"
-		"jbe 3f\n\t"
-		"movq %[from], %[taken]\n\t"
-		"subq %%rax, %[taken]\n\t"
-		"shrq $3, %[taken]\n\t"
-		"cmpq %[count], %[taken]\n\t"
-		"cmovaq %[count], %[taken]\n\t"
-		"leaq (,%[taken],8), %%rax\n\t"
+		"leaq (,%[count],8), %%rax\n\t"
+		"movq %[count], %[taken]\n\t"
 		"subq %%rax, %[from]\n\t"
-		"xorl %%eax, %%eax\n\t"
+		"jc 7f\n\t"
+		"cmpq %c[base](%%rcx), %[from]\n\t"
+		"jb 7f\n"
+		"4:\txorl %%eax, %%eax\n\t"
 		"movq %[taken], %[spare]\n\t"
 		"andq $-8, %[spare]\n\t"
 		"jz 6f\n"
@@ -152,14 +150,24 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"cmpq %[spare], %%rax\n\t"
 		"jb 5b\n"
 		"6:\tcmpq %[taken], %%rax\n\t"
-		"jae 8f\n"
-		"7:\tmovq (%[from],%%rax,8), %[spare]\n\t"
+		"jae 8f\n\t"
+		"movq (%[from],%%rax,8), %[spare]\n\t"
 		"movq %[spare], (%[out],%%rax,8)\n\t"
 		"incq %%rax\n\t"
-		"cmpq %[taken], %%rax\n\t"
-		"jb 7b\n"
-		"8:\tmovq %[from], %c[cur](%%rcx)\n"
+		"jmp 6b\n"
+		"7:\tmovq %c[cur](%%rcx), %[taken]\n\t"
+		"movq %c[base](%%rcx), %[from]\n\t"
+		"subq %[from], %[taken]\n\t"
+		"jbe 10f\n\t"
+		"shrq $3, %[taken]\n\t"
+		"jmp 4b\n"
+		"8:\taddq %[taken], %c[leases](%%rcx)\n\t"
+		"movq %[from], %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
+		".pushsection .text.unlikely, \"ax?\"\n"
+		"10:\txorl %k[taken], %k[taken]\n\t"
+		"jmp 3b\n\t"
+		".popsection\n"
 		: [taken] "=&r" (taken), [from] "=&r" (from), [spare] "=&r" (spare)
 		: MEWS_SEQ_INPUTS, [out] "r" (out), [count] "r" (count)
 		: "rax", "rcx", "xmm0", "xmm1", "xmm2", "xmm3", "memory", "cc");
@@ -167,7 +175,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 }
 
 /*
- * Puts the first blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
+ * Puts the first count (<= 504) blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
  * where one of them lies outside the window whose blocks this cache keeps. That is found in passing:
  * a window is aligned to its size, so the differences to its start, or-ed, show it in their high bits.
  */
@@ -180,28 +188,34 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 	__asm__ volatile (
 		MEWS_SEQ_BEGIN
 		"movq %c[cur](%%rcx), %[to]\n\t"
-		"movq %c[limit](%%rcx), %[put]\n\t"
-		"subq %[to], %[put]\n\t"
-		"jbe 7f\n\t"
-		"shrq $3, %[put]\n\t"
-		"cmpq %[count], %[put]\n\t"
-		"cmovaq %[count], %[put]\n\t"
-		"movq %c[lo](%%rcx), %%xmm4\n\t"
+		"movq %[count], %[put]\n\t"
+		"leaq (%[to],%[count],8), %%rax\n\t"
+		"cmpq %c[limit](%%rcx), %%rax\n\t"
+		"ja 10f\n"
+		"4:\tmovq %c[lo](%%rcx), %%xmm4\n\t"
 		"punpcklqdq %%xmm4, %%xmm4\n\t"
 		"pxor %%xmm5, %%xmm5\n\t"
 		"xorl %%eax, %%eax\n\t"
 		"movq %[put], %[spare]\n\t"
-		"andq $-4, %[spare]\n\t"
+		"andq $-8, %[spare]\n\t"
 		"jz 6f\n"
 		"5:\tmovups (%[in],%%rax,8), %%xmm0\n\t"
 		"movups 16(%[in],%%rax,8), %%xmm1\n\t"
+		"movups 32(%[in],%%rax,8), %%xmm2\n\t"
+		"movups 48(%[in],%%rax,8), %%xmm3\n\t"
 		"movups %%xmm0, (%[to],%%rax,8)\n\t"
 		"movups %%xmm1, 16(%[to],%%rax,8)\n\t"
+		"movups %%xmm2, 32(%[to],%%rax,8)\n\t"
+		"movups %%xmm3, 48(%[to],%%rax,8)\n\t"
 		"pxor %%xmm4, %%xmm0\n\t"
 		"pxor %%xmm4, %%xmm1\n\t"
-		"por %%xmm0, %%xmm5\n\t"
+		"pxor %%xmm4, %%xmm2\n\t"
+		"pxor %%xmm4, %%xmm3\n\t"
+		"por %%xmm0, %%xmm1\n\t"
+		"por %%xmm2, %%xmm3\n\t"
 		"por %%xmm1, %%xmm5\n\t"
-		"addq $4, %%rax\n\t"
+		"por %%xmm3, %%xmm5\n\t"
+		"addq $8, %%rax\n\t"
 		"cmpq %[spare], %%rax\n\t"
 		"jb 5b\n"
 		"6:\tcmpq %[put], %%rax\n\t"
@@ -213,6 +227,11 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"por %%xmm0, %%xmm5\n\t"
 		"incq %%rax\n\t"
 		"jmp 6b\n"
+		"10:\tmovq %c[limit](%%rcx), %[put]\n\t"
+		"subq %[to], %[put]\n\t"
+		"jbe 7f\n\t"
+		"shrq $3, %[put]\n\t"
+		"jmp 4b\n"
 		"7:\txorl %k[put], %k[put]\n\t"
 		"jmp 3f\n"
 		"8:\tmovhlps %%xmm5, %%xmm0\n\t"
@@ -225,7 +244,7 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		MEWS_SEQ_END
 		: [put] "=&r" (put), [to] "=&r" (to), [spare] "=&r" (spare)
 		: MEWS_SEQ_INPUTS, [in] "r" (in), [count] "r" (count)
-		: "rax", "rcx", "xmm0", "xmm1", "xmm4", "xmm5", "memory", "cc");
+		: "rax", "rcx", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "memory", "cc");
 	return put;
 }
 
