@@ -294,7 +294,9 @@ static uint64_t slab_by_mode(const struct mews_plan *plan)
 
 		low = least(low, small);
 		slab = thrifty_slab(plan, low, 2 * MIB, 32);
-		return slab != 0 ? slab : thrifty_slab(plan, 2 * MIB, 128 * MIB, 16);
+		if (slab == 0 || unused_in(plan, slab) * 16 > slab)
+			slab = thrifty_slab(plan, low, 128 * MIB, 16);
+		return slab;
 	}
 	slab = thrifty_slab(plan, low, 32 * MIB, 128);
 	if (slab == 0 || unused_in(plan, slab) * 32 > slab)

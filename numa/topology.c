@@ -391,6 +391,8 @@ static int set_source(hwloc_topology_t hw, enum mews_topology_source source, con
 	switch (source) {
 	case MEWS_TOPOLOGY_MACHINE:
 		snprintf(t->source, sizeof(t->source), "this machine");
+		/* It would move the calling thread over all CPUs, to learn what /sys tells as well. */
+		hwloc_topology_set_components(hw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86");
 		return 0;
 	case MEWS_TOPOLOGY_XML:
 		snprintf(t->source, sizeof(t->source), "xml: %s", arg != NULL ? arg : "");

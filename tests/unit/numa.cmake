@@ -10,6 +10,8 @@ endfunction()
 mews_numa_test(kernel)
 mews_numa_test(fence)
 mews_numa_test(limits)
+mews_numa_test(topology)
+mews_numa_test(plan)
 # Reserves huge pages, which other tests would take; looks at its own mappings, which valgrind adds to.
 mews_numa_test(place NO_VALGRIND)
 set_tests_properties(unit/place PROPERTIES RUN_SERIAL TRUE)
