@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The allocator seam. Two tables of four calls, one over the pool and one over malloc, and above
+ * The allocator seam. Two tables of five calls, one over the pool and one over malloc, and above
  * them what the server needs. Nothing else in the server allocates while requests are served.
  */
 #include "buffers.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define BULK 64  /* blocks a bulk call */
 
 struct allocator_calls {
-	void *(*lease)(struct mews_pool *pool, size_t bytes);
+	void *(*lease)(struct mews_pool *pool, size_t bytes);       /* bytes: of a block */
+	void *(*lease_sized)(struct mews_pool *pool, size_t bytes); /* or of more than that */
 	size_t (*lease_many)(struct mews_pool *pool, void **blocks, size_t count, size_t bytes);
 	void (*give_back)(struct mews_pool *pool, void *block);
 	void (*give_back_many)(struct mews_pool *pool, void *const *blocks, size_t count);
@@ -20,7 +17,8 @@ struct allocator_calls {
 
 static void *pool_lease(struct mews_pool *pool, size_t bytes)
 {
-	return mews_lease_sized(pool, bytes);
+	(void)bytes;
+	return mews_lease(pool);
 }
 
 static size_t pool_lease_many(struct mews_pool *pool, void **blocks, size_t count, size_t bytes)
@@ -59,8 +57,12 @@ static void heap_give_back_many(struct mews_pool *pool, void *const *blocks, siz
 }
 
 static const struct allocator_calls calls[] = {
-	[ALLOCATOR_MEWS] = { pool_lease, pool_lease_many, mews_return, mews_return_many },
-	[ALLOCATOR_MALLOC] = { heap_lease, heap_lease_many, heap_give_back, heap_give_back_many },
+	[ALLOCATOR_MEWS] = {
+		pool_lease, mews_lease_sized, pool_lease_many, mews_return, mews_return_many,
+	},
+	[ALLOCATOR_MALLOC] = {
+		heap_lease, heap_lease, heap_lease_many, heap_give_back, heap_give_back_many,
+	},
 };
 
 int buffers_open(const struct options *options, struct mews_pool **pool)
@@ -99,10 +101,9 @@ static struct buffer *buffer_init(const struct lender *lender, void *block, size
 	return buffer;
 }
 
-static struct buffer *lease(struct lender *lender, size_t bytes)
+/* Counts a lease of one block, and makes a buffer of it. */
+static struct buffer *leased(struct lender *lender, void *block, size_t bytes)
 {
-	void *block = lender->calls->lease(lender->pool, bytes);
-
 	if (!block) {
 		count(&lender->counts.lease_failures, 1);
 		return NULL;
@@ -113,7 +114,9 @@ static struct buffer *lease(struct lender *lender, size_t bytes)
 
 struct buffer *buffer_lease(struct lender *lender)
 {
-	return lease(lender, lender->block_size);
+	size_t bytes = lender->block_size;
+
+	return leased(lender, lender->calls->lease(lender->pool, bytes), bytes);
 }
 
 struct buffer *buffer_lease_sized(struct lender *lender, size_t capacity)
@@ -123,25 +126,37 @@ struct buffer *buffer_lease_sized(struct lender *lender, size_t capacity)
 	if (bytes <= lender->block_size)
 		return buffer_lease(lender);
 	count(&lender->counts.oversize, 1);
-	return lease(lender, bytes);
+	return leased(lender, lender->calls->lease_sized(lender->pool, bytes), bytes);
+}
+
+size_t buffer_lease_many(struct lender *lender, struct buffer **buffers, size_t want)
+{
+	size_t bytes = lender->block_size;
+	void *blocks[BULK];
+	size_t got = lender->calls->lease_many(lender->pool, blocks, want, bytes);
+
+	for (size_t i = 0; i < got; i++)
+		buffers[i] = buffer_init(lender, blocks[i], bytes);
+	count(&lender->counts.leases, got);
+	if (got < want)
+		count(&lender->counts.lease_failures, 1);
+	return got;
 }
 
 bool chain_lease(struct lender *lender, struct chain *chain, size_t bytes)
 {
 	size_t capacity = lender->block_size - sizeof(struct buffer);
 	size_t want = (bytes + capacity - 1) / capacity;
+	struct buffer *buffers[BULK];
 	struct chain fresh = { 0 };
-	void *blocks[BULK];
 
 	while (want) {
 		size_t ask = want < BULK ? want : BULK;
-		size_t got = lender->calls->lease_many(lender->pool, blocks, ask, lender->block_size);
+		size_t got = buffer_lease_many(lender, buffers, ask);
 
 		for (size_t i = 0; i < got; i++)
-			chain_add(&fresh, buffer_init(lender, blocks[i], lender->block_size));
-		count(&lender->counts.leases, got);
+			chain_add(&fresh, buffers[i]);
 		if (got < ask) {
-			count(&lender->counts.lease_failures, 1);
 			chain_return(lender, &fresh);
 			return false;
 		}

@@ -63,7 +63,11 @@ struct buffer *buffer_lease(struct lender *lender);
 /* A buffer of at least capacity bytes: an oversize lease where that is more than a block. */
 struct buffer *buffer_lease_sized(struct lender *lender, size_t capacity);
 
-/* As many buffers as hold bytes, in one bulk lease, at the end of the chain. All or none. */
+/* Up to want buffers, at most BULK of them, in one call; returns how many it got. */
+#define BULK 64
+size_t buffer_lease_many(struct lender *lender, struct buffer **buffers, size_t want);
+
+/* As many buffers as hold bytes, leased in bulk, at the end of the chain. All or none. */
 bool chain_lease(struct lender *lender, struct chain *chain, size_t bytes);
 
 void buffer_return(struct lender *lender, struct buffer *buffer);

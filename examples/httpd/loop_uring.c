@@ -82,22 +82,22 @@ static int probe(void)
 static void top_up(struct worker *worker)
 {
 	struct uring *u = worker->loop_state;
-	unsigned added = 0;
+	struct buffer *fresh[SLOTS];
+	size_t got;
 
-	while (u->empties) {
-		unsigned slot = u->empty[u->empties - 1];
-		struct buffer *buffer = buffer_lease(&worker->lender);
+	if (!u->empties)
+		return;
+	got = buffer_lease_many(&worker->lender, fresh, u->empties);
+	for (size_t i = 0; i < got; i++) {
+		unsigned slot = u->empty[--u->empties];
 
-		if (!buffer)
-			break;
-		u->empties--;
-		u->slot[slot] = buffer;
-		io_uring_buf_ring_add(u->blocks, buffer->data, buffer->capacity, slot,
-				      SLOTS - 1, added++);
+		u->slot[slot] = fresh[i];
+		io_uring_buf_ring_add(u->blocks, fresh[i]->data, fresh[i]->capacity, slot,
+				      SLOTS - 1, i);
 	}
-	if (added)
-		io_uring_buf_ring_advance(u->blocks, added);
+	io_uring_buf_ring_advance(u->blocks, got);
 }
+_Static_assert(SLOTS <= BULK, "topped up in one call");
 
 static int blocks_open(struct worker *worker)
 {
