@@ -320,8 +320,7 @@ static void test_bad_xml(void **state)
 	static const char *const texts[] = {
 		"", "no XML", "<?xml version=\"1.0\"?>", "<topology", "<topology version=\"2.0\">",
 		"<?xml version=\"1.0\"?>\n<topology version=\"2.0\">\n</topology>\n",
-		"<?xml version=\"1.0\"?>\n<topology version=\"2.0\">\n<object type=\"Machine\"/>\n"
-			"</topology>\n",
+		"<?xml version=\"1.0\"?>\n<topology version=\"2.0\"><object type=\"Machine\"/></topology>",
 		"<?xml version=\"1.0\"?>\n<topology version=\"9.0\">\n<object type=\"PU\"/>\n",
 	};
 
