@@ -2,7 +2,7 @@
 /*
  * Limits (layer 0): affinity, cgroup quota and memory limits of both versions with all ancestors,
  * and RLIMIT_AS. Called by lib/pool.c and tools. Invariant: reading never fails; a file that is
- * missing, unreadable or not understood sets no limit, and the least limit wins with its file's name.
+ * missing, unreadable or not understood sets no limit; the least limit wins, with its file's name.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -231,13 +231,16 @@ static void unescape(char *text)
 {
 	char *to = text;
 
-	for (; *text != 0; text++)
-		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] != 0 && text[3] != 0) {
-			*to++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
+	for (; *text != 0; text++) {
+		bool code = text[0] == '\\' && text[1] != 0 && text[2] != 0 && text[3] != 0;
+
+		if (code) {
+			*to++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + text[3] - '0');
 			text += 3;
 		} else {
 			*to++ = *text;
 		}
+	}
 	*to = 0;
 }
 

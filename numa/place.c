@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Placement (layer 1): memory on a node, or an error, never a SIGBUS later. Called by lib/slab.c and
- * lib/pool.c. Invariant: what can fail for lack of memory is done before the reserved range is
+ * Placement (layer 1): memory on a node, or an error, never a SIGBUS later. Called by lib/slab.c
+ * and lib/pool.c. Invariant: what can fail for lack of memory is done before the reserved range is
  * replaced (hugetlb), or without replacing it (anonymous memory, by mprotect): mmap over a range
  * may leave a hole in it when it fails, which another thread's mmap would fill.
  */
@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -211,13 +213,43 @@ static bool thp_enabled(void)
 	return strstr(text, "[never]") == NULL;
 }
 
+/* The KiB behind a key of a node's meminfo; 0 where it is missing. */
+static uint64_t node_kib(const char *text, const char *key)
+{
+	const char *found = strstr(text, key);
+
+	return found == NULL ? 0 : strtoull(found + strlen(key), NULL, 10);
+}
+
+/*
+ * Whether a strict request would find its memory. The kernel does not refuse a page that a node
+ * cannot give: it kills a process. So we ask before, and leave it 1/64 of the node; who takes
+ * memory at the same moment can still prove us wrong. An unreadable file proves nothing.
+ */
+static bool node_can_give(size_t length, const struct mews_place_request *request)
+{
+	char path[64], text[4096];
+	uint64_t room, kept;
+
+	if (!request->bind || request->policy != MEWS_NODE_STRICT)
+		return true;
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", request->node);
+	if (mews_kernel_read_text(path, text, sizeof(text)) <= 0)
+		return true;
+	room = node_kib(text, "MemFree:") + node_kib(text, "Active(file):") +
+		node_kib(text, "Inactive(file):");
+	kept = node_kib(text, "MemTotal:") / 64;
+	return room >= kept && (room - kept) * 1024 >= length;
+}
+
 /* One rung of anonymous memory, on the mapping that is there. Results as back_hugetlb. */
 static int back_anonymous(void *addr, size_t length, int advice,
 			  const struct mews_place_request *request)
 {
 	int bound, error;
 
-	if (mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
+	if (!node_can_give(length, request) ||
+	    mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
 		return -ENOMEM;
 	if (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) {
 		restore(addr, length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The plan (layer 0): every size of a pool, decided in one order, each with its reason. Called by
- * lib/pool.c and tools. Invariant: pure: no system call, no global, equal input gives an equal plan.
+ * lib/pool.c and tools. Invariant: pure: no system call, no global; equal input, equal plan.
  * Each decide_* below reads what those before it decided, and writes its own members only.
  */
 #define _GNU_SOURCE 1
@@ -46,7 +46,8 @@ struct words {
 static struct words count(uint64_t value)
 {
 	struct words raw, out;
-	int length = snprintf(raw.text, sizeof(raw.text), "%llu", (unsigned long long)value), at = 0;
+	int length = snprintf(raw.text, sizeof(raw.text), "%llu", (unsigned long long)value);
+	int at = 0;
 
 	for (int i = 0; i < length; i++) {
 		if (i > 0 && (length - i) % 3 == 0)
@@ -134,7 +135,7 @@ static int check_request(const struct mews_plan_request *r, char *error)
 		return refuse(error, "block_size: 1 to 67,108,864 bytes (64 MiB), or 0 for 4,032");
 	if (r->alignment != 0 && (r->alignment < 8 || r->alignment > MEWS_ALIGNMENT_MAX ||
 				  (r->alignment & (r->alignment - 1)) != 0))
-		return refuse(error, "alignment: a power of two, 8 to 2,097,152 (2 MiB), or 0 for 64");
+		return refuse(error, "alignment: a power of two, 8 to 2,097,152, or 0 for 64");
 	if (r->max_blocks != 0 && r->initial_blocks > r->max_blocks)
 		return refuse(error, "initial_blocks: at most max_blocks");
 	if ((unsigned)r->mode > MEWS_MODE_WORKSTATION)
@@ -206,7 +207,7 @@ static void decide_mode(struct mews_plan *plan, const struct input *in)
 			bytes(plan->hard_limit).text);
 	} else {
 		plan->mode = MEWS_MODE_SERVER;
-		because(plan, "mode server: %u usable CPUs and a hard limit of at least 256 MiB", cpus);
+		because(plan, "mode server: %u usable CPUs, and a hard limit of 256 MiB or more", cpus);
 	}
 }
 
@@ -263,7 +264,7 @@ static uint64_t unused_in(const struct mews_plan *plan, uint64_t slab)
 		blocks % plan->cell_blocks * plan->stride;
 }
 
-/* The smallest power of two in [low, high] that wastes at most a share of it; else the thriftiest. */
+/* The smallest power of two in [low, high] that wastes 1/share of it at most; else the thriftiest. */
 static uint64_t thrifty_slab(const struct mews_plan *plan, uint64_t low, uint64_t high,
 			     unsigned share)
 {

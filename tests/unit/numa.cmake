@@ -14,4 +14,5 @@ mews_numa_test(topology)
 mews_numa_test(plan)
 # Reserves huge pages, which other tests would take; looks at its own mappings, which valgrind adds to.
 mews_numa_test(place NO_VALGRIND)
-set_tests_properties(unit/place PROPERTIES RUN_SERIAL TRUE)
+mews_numa_test(place_refused NO_VALGRIND)
+set_tests_properties(unit/place unit/place_refused PROPERTIES RUN_SERIAL TRUE)
