@@ -62,6 +62,7 @@ struct perf_backend {
 	void *(*lease)(void);           /* outside of measured loops */
 	void (*give)(void *block);
 	perf_loop *pair;                /* lease, touch, return */
+	perf_loop *pair_untouched;      /* lease, return */
 	perf_loop *burst;               /* count leases and touches, then returns in the given order */
 	perf_loop *bulk;                /* count leased at once, returned at once, not touched */
 	perf_loop *bulk_touch;
@@ -69,10 +70,18 @@ struct perf_backend {
 	perf_loop *serve;               /* as replace; some go to the next thread */
 	perf_loop *timed;               /* as replace; each operation is timed */
 	perf_loop *fill;                /* leases one for each round, touches each page of it */
+	/*
+	 * A pool that was just set up: bytes it holds beside the blocks, and the same once a block was
+	 * leased and returned. NULL: the backend does not tell.
+	 */
+	void (*at_rest)(uint64_t *fresh, uint64_t *used);
 	/* Blocks handed over the ring until told to stop: how many. */
 	uint64_t (*produce)(struct perf_local *local, uint64_t most);
 	uint64_t (*consume)(struct perf_local *local, uint64_t most);
 };
+
+/* The bare array, in every program: the limit that some workloads measure beside theirs. */
+extern const struct perf_backend perf_bare;
 
 /* The backends of this program, NULL at the end. */
 extern const struct perf_backend *const perf_backends[];

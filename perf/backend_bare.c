@@ -15,9 +15,9 @@
 static char *arena;
 static atomic_uint entered;
 static __thread struct {
-	void **top;
+	_Alignas(64) void **top;
 	uint32_t next;
-	void *slot[BLOCKS];
+	_Alignas(64) void *slot[BLOCKS];
 } mine;
 
 static const char *backend_set_up(size_t block_size)
@@ -36,8 +36,11 @@ static void backend_enter(void)
 {
 	size_t thread = atomic_fetch_add(&entered, 1) % THREADS;
 
-	for (size_t i = 0; i < BLOCKS; i++)
+	for (size_t i = 0; i < BLOCKS; i++) {
 		mine.slot[i] = arena + (thread * BLOCKS + i) * perf_arena_stride();
+		/* No page fault later. */
+		*(volatile char *)mine.slot[i] = 1;
+	}
 	mine.top = mine.slot + BLOCKS;
 }
 

@@ -41,9 +41,26 @@ static void backend_tear_down(void)
 	mews_pool_dispose(the_pool);
 }
 
+static uint64_t metadata(void)
+{
+	struct mews_stats stats;
+
+	memset(&stats, 0, sizeof(stats));
+	stats.size = sizeof(stats);
+	return mews_pool_stats(the_pool, &stats) ? 0 : stats.metadata_bytes;
+}
+
+static inline void backend_at_rest(uint64_t *fresh, uint64_t *used)
+{
+	*fresh = metadata();
+	mews_return(the_pool, mews_lease(the_pool));
+	*used = metadata();
+}
+
 static void backend_enter(void) {}
 static void backend_leave(void) {}
 
+#define BACKEND_AT_REST backend_at_rest
 #define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_GROW)
 #define BACKEND_ENTER struct mews_pool *const pool_ = the_pool;
 #define LEASE_MANY(blocks, n) mews_lease_many(pool_, blocks, n)

@@ -4,7 +4,7 @@
  */
 #include "workloads.h"
 
-extern const struct perf_backend perf_nothing, perf_empty, perf_bare, perf_mutex, perf_malloc;
+extern const struct perf_backend perf_nothing, perf_empty, perf_mutex, perf_malloc;
 extern const struct perf_backend perf_mews, perf_mews_inline, perf_mews_checked;
 extern const struct perf_backend perf_mews_workstation;
 

@@ -18,6 +18,11 @@ bool perf_more_sizes(void)
 	return sizes && !strcmp(sizes, "all");
 }
 
+bool perf_smoke(void)
+{
+	return getenv("PERF_SMOKE") != NULL;
+}
+
 const char *perf_name(char *buffer, const char *workload, const char *backend)
 {
 	snprintf(buffer, 64, "%s/%s", workload, backend);

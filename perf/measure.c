@@ -12,6 +12,7 @@
 
 #define BATCH_NS 50e3
 #define SAMPLES 4096
+#define LONE_BATCHES 60
 
 struct measurement {
 	struct perf_run *run;
@@ -78,7 +79,8 @@ static void sample(struct measurement *m)
 	perf_clock_start(&m->clock);
 	m->loop(m->local, m->rounds);
 	perf_clock_stop(&m->clock, &s);
-	perf_seconds(m->run, s.ticks / perf_ticks_a_ns() / 1e9);
+	if (m->run)
+		perf_seconds(m->run, s.ticks / perf_ticks_a_ns() / 1e9);
 	if (!s.steady || m->samples == SAMPLES) {
 		m->dropped++;
 		return;
@@ -109,16 +111,14 @@ static void *measure_thread(void *arg)
 {
 	struct measurement *m = arg;
 
-	if (m->backend)
-		m->backend->enter();
+	m->backend->enter();
 	perf_clock_open(&m->clock);
 	tune(m);
 	while (perf_next(m->run))
 		sample(m);
 	report(m);
 	perf_clock_close(&m->clock);
-	if (m->backend)
-		m->backend->leave();
+	m->backend->leave();
 	return NULL;
 }
 
@@ -149,9 +149,23 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 	measure(m);
 }
 
-void perf_measure_bare(struct perf_run *run, perf_loop *loop, struct perf_local *local)
+double perf_loop_cycles(perf_loop *loop, struct perf_local *local)
 {
-	perf_measure(run, NULL, loop, local);
+	struct measurement *m = calloc(1, sizeof(*m));
+	double cycles;
+
+	if (!m)
+		return -1;
+	m->loop = loop;
+	m->local = local;
+	perf_clock_open(&m->clock);
+	tune(m);
+	for (int i = 0; i < LONE_BATCHES; i++)
+		sample(m);
+	perf_clock_close(&m->clock);
+	cycles = perf_quantile(m->event[PERF_CYCLES], m->samples, 0.5);
+	free(m);
+	return cycles;
 }
 
 uint32_t perf_random(uint32_t *state)

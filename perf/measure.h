@@ -17,8 +17,8 @@
 void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf_loop *loop,
 		  struct perf_local *local);
 
-/* The same loop over something that is no backend's: enter and leave are not called. */
-void perf_measure_bare(struct perf_run *run, perf_loop *loop, struct perf_local *local);
+/* The same without a report, on the caller's thread: the median of the cycles of one block. */
+double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
 
 /* One member of a team, and what it did. */
 struct perf_member {

@@ -8,14 +8,18 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
+#include "arena.h"
 #include "clock.h"
 #include "measure.h"
 #include "memory.h"
 
 #define FOOTPRINT_THREADS 64
-#define FOOTPRINT_BLOCKS 200000
+#define FOOTPRINT_BLOCKS (perf_smoke() ? 6400 : 200000)
+#define IDLE_SECONDS (perf_smoke() ? 0 : 2)
 #define MIB (1024.0 * 1024.0)
 
 static double held_bytes(void)
@@ -48,7 +52,9 @@ static void *footprint_thread(void *arg)
 	const uint64_t count = FOOTPRINT_BLOCKS / FOOTPRINT_THREADS;
 	struct perf_local local = { .block_size = footprint->block_size };
 
-	local.block = calloc(count, sizeof(*local.block));
+	local.block = malloc(count * sizeof(*local.block));
+	/* Touched now, so that it does not count as the pool's. */
+	memset(local.block, 1, count * sizeof(*local.block));
 	footprint->backend->enter();
 	pthread_barrier_wait(&footprint->stage);        /* the reader takes the start */
 	pthread_barrier_wait(&footprint->stage);
@@ -82,7 +88,7 @@ static void footprint_read(struct perf_run *run, struct footprint *footprint, do
 	perf_counter(run, "peak_over_percent", (peak / leased - 1) * 100);
 	pthread_barrier_wait(&footprint->stage);
 	pthread_barrier_wait(&footprint->stage);
-	sleep_seconds(2);
+	sleep_seconds(IDLE_SECONDS);
 	perf_counter(run, "idle_mib", (held_bytes() - start) / MIB);
 	pthread_barrier_wait(&footprint->stage);
 }
@@ -152,10 +158,33 @@ static void give_all(const struct filled *filled)
 			filled->backend->give(filled->local.block[i]);
 }
 
+/*
+ * The limit of growth: nanoseconds the kernel alone takes to back so many bytes with huge pages where
+ * it has them, a block's worth each, and to write each page once. Run first: it also makes a virtual
+ * machine's host back the pages, which may take twenty times as long and is not the allocator's.
+ */
+static double kernel_ns(uint64_t blocks, size_t block_size)
+{
+	size_t bytes = (blocks * block_size + (4u << 20)) & ~(size_t)((2u << 20) - 1);
+	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t start = perf_ticks();
+
+	if (memory == MAP_FAILED)
+		return -1;
+	(void)madvise(memory, bytes, MADV_HUGEPAGE);
+	for (size_t at = 0; at < bytes; at += 4096)
+		*(volatile char *)(memory + at) = 1;
+	start = perf_ticks() - start;
+	munmap(memory, bytes);
+	return (double)start / perf_ticks_a_ns() / (double)blocks;
+}
+
 static void *growth_thread(void *arg)
 {
 	struct filled *filled = arg;
 
+	kernel_ns(filled->count, filled->local.block_size);
+	perf_counter(filled->run, "ns_kernel", kernel_ns(filled->count, filled->local.block_size));
 	filled->backend->enter();
 	while (perf_next(filled->run)) {
 		uint64_t start = perf_ticks();
@@ -190,22 +219,53 @@ static void read_loop(struct perf_local *local, uint64_t rounds)
 	__asm__ volatile("" : : "r"(sum));
 }
 
+static void shuffle(void **block, uint64_t count)
+{
+	uint32_t state = 7;
+
+	for (uint64_t i = count; i > 1; i--) {
+		uint64_t j = perf_random(&state) % i;
+		void *swap = block[i - 1];
+
+		block[i - 1] = block[j];
+		block[j] = swap;
+	}
+}
+
+/* The limit of the reads: the same over blocks of one mapping in huge pages, which no pool made. */
+static double arena_cycles(const struct filled *filled)
+{
+	struct perf_local local = filled->local;
+	char *arena = perf_arena_open(local.block_size, filled->count);
+	double cycles;
+
+	if (!arena)
+		return -1;
+	for (uint64_t i = 0; i < filled->count; i++) {
+		local.block[i] = arena + i * perf_arena_stride();
+		*(volatile char *)local.block[i] = 1;
+	}
+	shuffle(local.block, filled->count);
+	cycles = perf_loop_cycles(read_loop, &local);
+	perf_arena_close();
+	return cycles;
+}
+
 static void *reads_thread(void *arg)
 {
 	struct filled *filled = arg;
-	uint32_t state = 7;
+	double cycles;
 
+	filled->local.held = (uint32_t)filled->count;
+	perf_counter(filled->run, "cycles_arena", arena_cycles(filled));
 	filled->backend->enter();
 	filled->backend->fill(&filled->local, filled->count);
-	for (uint64_t i = filled->count; i > 1; i--) {
-		uint64_t j = perf_random(&state) % i;
-		void *swap = filled->local.block[i - 1];
-
-		filled->local.block[i - 1] = filled->local.block[j];
-		filled->local.block[j] = swap;
+	shuffle(filled->local.block, filled->count);
+	while (perf_next(filled->run)) {
+		cycles = perf_loop_cycles(read_loop, &filled->local);
+		perf_counter(filled->run, "cycles", cycles);
+		perf_seconds(filled->run, cycles * 1e-9);
 	}
-	filled->local.held = (uint32_t)filled->count;
-	perf_measure_bare(filled->run, read_loop, &filled->local);
 	give_all(filled);
 	filled->backend->leave();
 	return NULL;
@@ -272,6 +332,25 @@ static void run_churn(struct perf_run *run, const void *closure)
 	backend->tear_down();
 }
 
+static void run_rest(struct perf_run *run, const void *closure)
+{
+	const struct perf_backend *backend = closure;
+	const char *problem = backend->set_up((size_t)perf_argument(run, 0));
+	uint64_t fresh = 0, used = 0;
+
+	if (problem) {
+		perf_skip(run, problem);
+		return;
+	}
+	while (perf_next(run)) {
+		backend->at_rest(&fresh, &used);
+		perf_seconds(run, 1e-9);
+		perf_counter(run, "fresh_kib", (double)fresh / 1024);
+		perf_counter(run, "used_kib", (double)used / 1024);
+	}
+	backend->tear_down();
+}
+
 static void add(const char *workload, const struct perf_backend *backend,
 		void (*body)(struct perf_run *, const void *), const char *unit, int64_t size,
 		const int64_t *counts, int iterations)
@@ -290,13 +369,17 @@ static void add(const char *workload, const struct perf_backend *backend,
 
 void perf_add_memory(const struct perf_backend *backend)
 {
-	static const int64_t keep[] = { 1, 64, 0 }, growth[] = { 50000, 0 };
-	static const int64_t reads[] = { 200000, 0 }, churn[] = { 1000, 0 };
+	static const int64_t keep[] = { 1, 64, 0 }, one[] = { 1, 0 };
+	const int64_t growth[] = { perf_smoke() ? 500 : 50000, 0 };
+	const int64_t reads[] = { perf_smoke() ? 2000 : 200000, 0 };
+	const int64_t churn[] = { perf_smoke() ? 20 : 1000, 0 };
 
 	if (!(backend->can & PERF_CAN_GROW))
 		return;
 	add("churn", backend, run_churn, "threads", 4032, churn, 1);
 	add("footprint", backend, run_footprint, "keep", 4096, keep, 1);
 	add("growth", backend, run_growth, "blocks", 4032, growth, 1);
-	add("reads", backend, run_reads, "blocks", 4032, reads, 100);
+	add("reads", backend, run_reads, "blocks", 4032, reads, 1);
+	if (backend->at_rest)
+		add("rest", backend, run_rest, "pools", 4032, one, 1);
 }

@@ -43,7 +43,7 @@ static void add(const char *workload, const struct perf_backend *backend, perf_l
 {
 	struct single *single = malloc(sizeof(*single));
 	struct perf_bench bench = {
-		.body = run_single, .closure = single, .iterations = BATCHES,
+		.body = run_single, .closure = single, .iterations = perf_smoke() ? 2 : BATCHES,
 		.arg = { { .name = "size", .value = { 4032 } }, { .name = "count" } },
 	};
 	char name[64];
@@ -68,6 +68,7 @@ void perf_add_single(const struct perf_backend *backend)
 	static const int64_t bulks[] = { 8, 32, 64, 1024, 0 };
 
 	add("pair", backend, backend->pair, PERF_LIFO, one);
+	add("pair_untouched", backend, backend->pair_untouched, PERF_LIFO, one);
 	if (!(backend->can & PERF_CAN_HOLD))
 		return;
 	add("burst_lifo", backend, backend->burst, PERF_LIFO, bursts);

@@ -32,6 +32,18 @@ static void pair(struct perf_local *local, uint64_t rounds)
 	}
 }
 
+static void pair_untouched(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+
+	(void)local;
+	for (; rounds; rounds--) {
+		void *block = LEASE();
+
+		RETURN(block);
+	}
+}
+
 static void burst(struct perf_local *local, uint64_t rounds)
 {
 	BACKEND_ENTER
@@ -225,11 +237,16 @@ static void give_one(void *block)
 	CONSUME(block);
 }
 
+#ifndef BACKEND_AT_REST
+#define BACKEND_AT_REST NULL
+#endif
+
 const struct perf_backend BACKEND_TABLE = {
 	.name = BACKEND_NAME, .can = BACKEND_CAN,
 	.set_up = backend_set_up, .tear_down = backend_tear_down,
 	.enter = backend_enter, .leave = backend_leave,
 	.lease = lease_one, .give = give_one,
-	.pair = pair, .burst = burst, .bulk = bulk, .bulk_touch = bulk_touch, .replace = replace,
-	.serve = serve, .timed = timed, .fill = fill, .produce = produce, .consume = consume,
+	.pair = pair, .pair_untouched = pair_untouched, .burst = burst, .bulk = bulk,
+	.bulk_touch = bulk_touch, .replace = replace, .serve = serve, .timed = timed, .fill = fill,
+	.produce = produce, .consume = consume, .at_rest = BACKEND_AT_REST,
 };

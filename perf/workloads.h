@@ -23,6 +23,9 @@ bool perf_more_sizes(void);
 const char *perf_prepare(int *argc, char **argv);
 void perf_add_others(void);
 
+/* True where each bench shall only show that it runs (PERF_SMOKE=1): few batches, few blocks. */
+bool perf_smoke(void);
+
 /* "workload/backend" into a buffer of 64, which it returns. */
 const char *perf_name(char *buffer, const char *workload, const char *backend);
 
