@@ -70,12 +70,18 @@ static const struct counted {
 
 #define COUNTED (sizeof(counted) / sizeof(counted[0]))
 
+/* The cache half full, whatever its size: blocks are small enough for it to be large. */
 static void warm_up(void)
 {
-	void *warm[64];
+	struct mews_stats stats = { .size = sizeof(stats) };
+	void *warm[512];
+	size_t half;
 
-	CHECK(mews_lease_many(pool, warm, 64) == 64, "64 blocks");
-	for (int i = 0; i < 64; i++)
+	CHECK(mews_pool_stats(pool, &stats) == 0, "statistics");
+	half = stats.cache_capacity / 2;
+	CHECK(half >= BULK, "caches of %u blocks are too small", stats.cache_capacity);
+	CHECK(mews_lease_many(pool, warm, half) == half, "%zu blocks", half);
+	for (size_t i = 0; i < half; i++)
 		mews_return(pool, warm[i]);
 }
 
@@ -147,6 +153,7 @@ static void update(const char *path, const size_t *now)
 int main(int argc, char **argv)
 {
 	struct options options;
+	const struct mews_pool_config config = { .size = sizeof(config), .block_size = 64 };
 	size_t now[COUNTED];
 	bool good = true;
 
@@ -155,8 +162,8 @@ int main(int argc, char **argv)
 	CHECK(options.file, "--file is missing");
 	if (__rseq_size == 0)
 		check_skip("glibc did not register restartable sequences");
-	threads_pin(0); /* elsewhere the cache is cold */
-	CHECK(mews_pool_create(NULL, &pool) == 0, "pool");
+	CHECK(mews_pool_create(&config, &pool) == 0, "pool");
+	threads_pin(0); /* elsewhere the cache is cold; a pool made here would be a small one */
 	for (size_t i = 0; i < COUNTED; i++) {
 		now[i] = count(&counted[i]) + (options.plant != NULL);
 		if (now[i] == (options.plant != NULL))
