@@ -64,3 +64,17 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND NOT MEWS_SANITIZE)
 			COMMAND instructions --file ${golden} --plant grown)
 	endif()
 endif()
+
+# Misuse, by kind; and what only tools for memory errors see.
+mews_suite(misuse misuse.c misuse_memory.c)
+foreach(kind ${MEWS_KINDS})
+	mews_run_test(suite/misuse-${kind} LABELS suite COMMAND misuse --kind ${kind})
+endforeach()
+mews_run_test(suite/misuse-planted LABELS suite COMMAND misuse --plant none)
+if(MEWS_SANITIZE MATCHES "address")
+	mews_run_test(suite/misuse-memory LABELS suite COMMAND misuse --kind checked memory)
+endif()
+if(MEWS_VALGRIND AND NOT MEWS_SANITIZE)
+	mews_run_test(valgrind/misuse-memory LABELS valgrind
+		COMMAND ${MEWS_VALGRIND} --quiet $<TARGET_FILE:misuse> --kind checked memory)
+endif()
