@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * DPDK's rte_mempool with its largest cache (layer 6). Built twice: DPDK_REGISTERED 1 registers each
- * thread, which is what gives it a cache; 0 does not, which is what happens to a thread that forgot.
+ * DPDK's rte_mempool with its largest cache (layer 6). Built twice: DPDK_REGISTERED 1 registers
+ * each thread, which gives it a cache; 0 does not, which is what a thread gets that forgot.
  */
 #include <rte_errno.h>
 #include <rte_lcore.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The clock of the benches (layer 6), see clock.h. Invariant: a sample whose calibrations before and
- * after disagree by more than 2 % (the clock moved, or the thread was preempted within one of them)
- * is marked, and measure.c drops it.
+ * The clock of the benches (layer 6), see clock.h. Invariant: a sample whose calibrations before
+ * and after disagree by more than 2 % (the clock moved, or the thread was preempted within one of
+ * them) is marked, and measure.c drops it.
  */
 #include "clock.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The clock of the benches (layer 6): time, core cycles, and what else the CPU will count. Called by
- * measure.c and team.c. Cycles come from perf_event where the machine allows it. Where it does not
- * (most virtual machines), they are calibrated: a chain of dependent one-cycle additions is timed
+ * The clock of the benches (layer 6): time, core cycles, and what else the CPU will count. Called
+ * by measure.c and team.c. Cycles come from perf_event where the machine allows it. Where it does
+ * not (most virtual machines), they are calibrated: a chain of dependent one-cycle additions is timed
  * right before and right after the measured batch, which gives the time stamp counter's ticks per
  * core cycle at that moment. Invariant: the kind of the cycles is always told (perf_cycles_kind).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two functions that do nothing (layer 6), see backend_empty.h. They stand in a library of their own,
- * so that the compiler cannot see through them.
+ * Two functions that do nothing (layer 6), see backend_empty.h. They stand in a library of their
+ * own, so that the compiler cannot see through them.
  */
 #include "backend_empty.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Short batches on one thread (layer 6), see measure.h. Invariant: what is reported is a median over
- * batches whose calibrations agree; batches that were preempted lie far above it and do not count.
+ * Short batches on one thread (layer 6), see measure.h. Invariant: what is reported is a median
+ * over batches whose calibrations agree; batches that were preempted lie far above it and do not
+ * count.
  */
 #include "measure.h"
 

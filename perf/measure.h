@@ -10,8 +10,8 @@
 #include "shim.h"
 
 /*
- * Runs loop in batches of about 50 us on a thread of its own (so that no allocator takes a short cut
- * for programs with one thread), one batch for each perf_next. Reports the medians of one block's
+ * Runs loop in batches of about 50 us on a thread of its own (so that no allocator takes a short
+ * cut for programs with one thread), one batch for each perf_next. Reports the medians of one block's
  * lease and return: cycles, ns, and what perf_event counts.
  */
 void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf_loop *loop,
@@ -33,7 +33,7 @@ struct perf_member {
 struct perf_team {
 	const struct perf_backend *backend;
 	int threads;
-	int cpu;                        /* -1: anywhere; else member i runs on CPU (cpu + i) of those usable */
+	int cpu;                        /* -1: anywhere; else member i runs on usable CPU cpu + i */
 	double seconds;                 /* how long */
 	void (*prepare)(struct perf_member *member);  /* on the member's thread; may be NULL */
 	uint64_t (*chunk)(struct perf_member *member); /* some hundred operations: how many */
@@ -46,8 +46,8 @@ struct perf_team {
 };
 
 /*
- * Runs the team: all start together, the clock runs from the first start to the last end. The caller
- * frees team->member. 0, or -errno.
+ * Runs the team: all start together, the clock runs from the first start to the last end. The
+ * caller frees team->member. 0, or -errno.
  */
 int perf_team_run(struct perf_team *team);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What memory this process holds (layer 6), see memory.h. Invariant: a line that the kernel does not
- * write counts as 0.
+ * What memory this process holds (layer 6), see memory.h. Invariant: a line that the kernel does
+ * not write counts as 0.
  */
 #include "memory.h"
 

@@ -159,9 +159,10 @@ static void give_all(const struct filled *filled)
 }
 
 /*
- * The limit of growth: nanoseconds the kernel alone takes to back so many bytes with huge pages where
- * it has them, a block's worth each, and to write each page once. Run first: it also makes a virtual
- * machine's host back the pages, which may take twenty times as long and is not the allocator's.
+ * The limit of growth: nanoseconds the kernel alone takes to back so many bytes with huge pages
+ * where it has them, a block's worth each, and to write each page once. Run first: it also makes a
+ * virtual machine's host back the pages, which may take twenty times as long and is not the
+ * allocator's.
  */
 static double kernel_ns(uint64_t blocks, size_t block_size)
 {

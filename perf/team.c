@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A team of threads under the clock (layer 6), see measure.h. Invariant: nobody starts before all are
- * prepared, and each reads the clock itself when it starts, since with more threads than CPUs the
- * one that let them go may not run for a while.
+ * A team of threads under the clock (layer 6), see measure.h. Invariant: nobody starts before all
+ * are prepared, and each reads the clock itself when it starts, since with more threads than CPUs
+ * the one that let them go may not run for a while.
  */
 #include "measure.h"
 

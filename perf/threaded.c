@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails. Called
- * by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what a CPU
+ * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails.
+ * Called by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what a CPU
  * gives, and cpu_ns (CPU time / operations), which other processes disturb less.
  */
 #include "workloads.h"
@@ -208,8 +208,8 @@ static double ring_ns(struct perf_run *run, const struct perf_team *like)
 }
 
 /*
- * How near the two CPUs are changes by the minute and moves all this several times over, so the ring
- * alone is measured right before and right after, and the ratio to it is the figure that lasts.
+ * How near the two CPUs are changes by the minute and moves all this several times over, so the
+ * ring alone is measured right before and right after, and the ratio to it is what lasts.
  */
 static void run_pass(struct perf_run *run, const void *closure)
 {

@@ -2,8 +2,8 @@
 /*
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its calls
  * are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block), LEASE_MANY(blocks, n),
- * RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not these; BACKEND_ENTER, what
- * a user would keep in a local variable; and the functions backend_set_up, backend_tear_down,
+ * RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not these; BACKEND_ENTER,
+ * what a user would keep in a local variable; and the functions backend_set_up, backend_tear_down,
  * backend_enter, backend_leave. No include guard: it is a body, not an interface.
  * Invariant: the loops of all backends differ in these words only.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of workloads offer to main.c (layer 6): each registers its benches for one backend.
+ * What the files of workloads offer to main.c (layer 6): each registers its benches for one
+ * backend.
  */
 #ifndef PERF_WORKLOADS_H
 #define PERF_WORKLOADS_H
@@ -17,8 +18,8 @@ void perf_add_memory(const struct perf_backend *backend);
 bool perf_more_sizes(void);
 
 /*
- * The program's own part, in its backends_*.c: what must be done before any backend is set up (NULL,
- * or why nothing can run here), and benches that belong to no backend.
+ * The program's own part, in its backends_*.c: what must be done before any backend is set up
+ * (NULL, or why nothing can run here), and benches that belong to no backend.
  */
 const char *perf_prepare(int *argc, char **argv);
 void perf_add_others(void);
