@@ -78,3 +78,10 @@ if(MEWS_VALGRIND AND NOT MEWS_SANITIZE)
 	mews_run_test(valgrind/misuse-memory LABELS valgrind
 		COMMAND ${MEWS_VALGRIND} --quiet $<TARGET_FILE:misuse> --kind checked memory)
 endif()
+
+# Every kernel call refused, at every point.
+mews_suite(faults_sweep faults_sweep.c)
+foreach(kind rseq fallback checked)
+	mews_run_test(suite/faults-${kind} LABELS suite TIMEOUT 120 COMMAND faults_sweep --kind ${kind})
+endforeach()
+mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plant leak)
