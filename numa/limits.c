@@ -122,6 +122,7 @@ static bool read_in(const struct reading *reading, const char *directory, const 
 	return mews_kernel_read_text(path, text, size) > 0;
 }
 
+/* No quota is written as a number below zero, or not as a number. */
 static void offer_quota(struct mews_limits *limits, double quota, double period, const char *file)
 {
 	double cpus = period > 0 ? quota / period : 0;
@@ -179,7 +180,7 @@ static void read_v1_cpu(struct reading *reading, const char *directory)
 	    sscanf(text, "%lld", &period) != 1)
 		return;
 	if (read_in(reading, directory, "cpu.cfs_quota_us", file, text, sizeof(text)) &&
-	    sscanf(text, "%lld", &quota) == 1 && quota > 0)
+	    sscanf(text, "%lld", &quota) == 1)
 		offer_quota(reading->limits, (double)quota, (double)period, file);
 }
 

@@ -248,13 +248,11 @@ static int back_anonymous(void *addr, size_t length, int advice,
 {
 	int bound, error;
 
+	/* A kernel without huge pages refuses to be told not to use them: no harm. */
 	if (!node_can_give(length, request) ||
+	    (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) ||
 	    mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
 		return -ENOMEM;
-	if (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) {
-		restore(addr, length);
-		return -ENOMEM;
-	}
 	bound = bind_to_node(addr, length, request);
 	error = bound < 0 ? bound : populate_base(addr, length);
 	if (error == 0)

@@ -251,9 +251,7 @@ static void decide_block(struct mews_plan *plan, const struct input *in)
 /* Blocks in a slab of so many bytes: whole cells, and the blocks that fit behind the last. */
 static uint64_t blocks_in(const struct mews_plan *plan, uint64_t slab)
 {
-	uint64_t rest = slab % plan->cell_bytes / plan->stride;
-
-	return slab / plan->cell_bytes * plan->cell_blocks + least(rest, plan->cell_blocks);
+	return slab / plan->cell_bytes * plan->cell_blocks + slab % plan->cell_bytes / plan->stride;
 }
 
 static uint64_t unused_in(const struct mews_plan *plan, uint64_t slab)
@@ -271,9 +269,7 @@ static uint64_t thrifty_slab(const struct mews_plan *plan, uint64_t low, uint64_
 	uint64_t best = 0;
 
 	for (uint64_t slab = low; slab <= high; slab <<= 1) {
-		uint64_t blocks = blocks_in(plan, slab);
-
-		if (blocks == 0 || blocks > SLAB_BLOCKS_MAX)
+		if (blocks_in(plan, slab) == 0)
 			continue;
 		if (unused_in(plan, slab) * share <= slab)
 			return slab;

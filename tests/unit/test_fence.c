@@ -48,8 +48,10 @@ static void test_available(void **state)
 
 static void test_every_membarrier_refused(void **state)
 {
-	static const char *const said[] = { "membarrier refused: ", "membarrier refused to register: ",
-					    "membarrier refused a fence: " };
+	static const char *const said[] = {
+		"membarrier refused: ", "membarrier refused to register: ",
+		"membarrier refused a fence: ",
+	};
 	int call = faults_call("membarrier");
 
 	(void)state;
@@ -57,7 +59,9 @@ static void test_every_membarrier_refused(void **state)
 	faults_install();
 	for (unsigned long nth = 1; nth <= 3; nth++) {
 		faults_refuse(call, nth, EPERM);
+		errno = 77;
 		assert_false(mews_fence_available(reason, sizeof(reason)));
+		assert_int_equal(errno, 77);
 		assert_memory_equal(reason, said[nth - 1], strlen(said[nth - 1]));
 		assert_non_null(strstr(reason, "Operation not permitted"));
 	}

@@ -56,7 +56,7 @@ static void test_read_text(void **state)
 static void test_read_text_in_pieces(void **state)
 {
 	static char text[1 << 20];
-	ssize_t length = mews_kernel_read_text("/proc/self/maps", text, sizeof(text));
+	ssize_t length = mews_kernel_read_text("/proc/self/smaps", text, sizeof(text));
 
 	(void)state;
 	assert_true(length > 4096);

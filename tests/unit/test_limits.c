@@ -329,6 +329,23 @@ static void test_many_mounts(void **state)
 	free(text);
 }
 
+/* Wherever the line is cut by the size of what is read at once. */
+static void test_line_across_reads(void **state)
+{
+	char text[16384];
+
+	(void)state;
+	put("proc/self/cgroup", "0::/\n");
+	put("sys/fs/cgroup/memory.max", "1048576\n");
+	for (int before = 8192 - 80; before <= 8192; before += 5) {
+		snprintf(text, sizeof(text), "1 1 0:9 / /%0*d rw - tmpfs x rw\n%s", before - 28, 0,
+			 V2_MOUNT);
+		put("proc/self/mountinfo", text);
+		read_tree();
+		expect_bytes(MIB, "/sys/fs/cgroup/memory.max");
+	}
+}
+
 static void test_damaged(void **state)
 {
 	static const char *const memory[] = { "", "\n", "lots\n", "-1\n", "12x\n", "0x10\n", " 7\n" };
@@ -446,6 +463,7 @@ int main(void)
 		TREE_TEST(test_mount_with_a_space),
 		TREE_TEST(test_long_name),
 		TREE_TEST(test_many_mounts),
+		TREE_TEST(test_line_across_reads),
 		TREE_TEST(test_damaged),
 		TREE_TEST(test_quota_above_affinity),
 		cmocka_unit_test(test_this_process),

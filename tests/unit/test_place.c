@@ -4,7 +4,7 @@
  * huge pages where root can reserve some. What happens when the kernel refuses: test_place_refused.
  */
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../../numa/kernel.h"
@@ -123,9 +124,29 @@ static void test_back(void **state)
 	assert_int_equal(got.pages_1g, 0);
 	back_twice(4 * MIB, &from_top, &got);
 	assert_int_equal(got.pages_1g, 0);
-	/* A range that no huge page divides. */
+	/* Ranges that no huge page divides. */
 	back_twice(64 << 10, &from_top, &got);
 	assert_int_equal(got.base, 64 << 10);
+	back_twice(3 * MIB, &from_top, &got);
+	assert_int_equal(got.base, 3 * MIB);
+}
+
+static void test_resident(void **state)
+{
+	size_t page = (size_t)getpagesize();
+	char *range = mews_place_reserve(16 * MIB, 4096);
+
+	(void)state;
+	assert_int_equal(mews_place_table(range, 16 * MIB), 0);
+	assert_int_equal(mews_place_resident(range, 16 * MIB), 0);
+	range[0] = range[9 * MIB] = range[16 * MIB - 1] = 1;
+	assert_int_equal(mews_place_resident(range, 16 * MIB), 3 * page);
+	assert_int_equal(mews_place_resident(range + MIB, 15 * MIB - 1), 2 * page);
+	faults_install();
+	faults_refuse(faults_call("mincore"), 1, ENOSYS);
+	assert_int_equal(mews_place_resident(range, 16 * MIB), 0);
+	faults_remove();
+	mews_place_release(range, 16 * MIB);
 }
 
 static void test_counts_add_up(void **state)
@@ -168,25 +189,40 @@ static void test_binding(void **state)
 	mews_place_release(range, 4 * MIB);
 }
 
-static void test_strict_is_strict(void **state)
+/* The policy that the kernel keeps for an address, or -1. */
+static int policy_of(void *addr)
 {
-	struct mews_place_request request = {
-		.node = 0, .bind = true, .policy = MEWS_NODE_STRICT, .top = MEWS_PAGES_BASE,
-	};
+	int mode = -1;
+
+	return syscall(SYS_get_mempolicy, &mode, NULL, 0, addr, MPOL_F_ADDR) == 0 ? mode : -1;
+}
+
+static void test_policies(void **state)
+{
+	struct mews_place_request request = { .node = 0, .bind = true, .top = MEWS_PAGES_BASE };
 	struct mews_backing got = { 0 };
 	char *range = mews_place_reserve(MIB, 4096);
 	void *page = range;
 	int node = -1;
 
 	(void)state;
-	if (mews_place_back(range, MIB, &request, &got) != 0) {
+	if (mews_place_back(range, MIB, &request, &got) != 0 || got.unbound != 0) {
 		print_message("skip: mbind is refused here, or node 0 has no memory\n");
 		mews_place_release(range, MIB);
 		skip();
 	}
 	assert_int_equal(got.unbound, 0);
+	assert_int_equal(policy_of(range), MPOL_PREFERRED);
 	assert_int_equal(mews_place_verify(&page, 1, &node), 0);
 	assert_int_equal(node, 0);
+	assert_int_equal(mews_place_discard(range, MIB), 0);
+	request.policy = MEWS_NODE_STRICT;
+	assert_int_equal(mews_place_back(range, MIB, &request, &got), 0);
+	assert_int_equal(policy_of(range), MPOL_BIND);
+	request.bind = false;
+	assert_int_equal(mews_place_discard(range, MIB), 0);
+	assert_int_equal(mews_place_back(range, MIB, &request, &got), 0);
+	assert_int_equal(policy_of(range), MPOL_DEFAULT);
 	mews_place_release(range, MIB);
 }
 
@@ -392,6 +428,25 @@ static void copy_all(const void *from, size_t length, void *to, void *context)
 	memcpy(to, from, length);
 }
 
+/* As test_map_is_private, where huge pages could be had: they would be shared. */
+static void test_map_beside_huge(void **state)
+{
+	(void)state;
+	need_huge();
+	test_map_is_private(NULL);
+}
+
+static void write_in_child(char *addr, char value)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		*addr = value;
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+}
+
 /* In the child: what is shared becomes private, with the content that the parent had. */
 static int privatize_in_child(char *range)
 {
@@ -415,6 +470,9 @@ static void test_privatize(void **state)
 	range = mews_place_reserve(4 * MIB, 2 * MIB);
 	assert_int_equal(mews_place_back(range, 4 * MIB, &from_2m, &got), 0);
 	assert_int_equal(got.pages_2m, 4 * MIB);
+	/* Shared, so that neither side of a fork needs another huge page. */
+	write_in_child(range, 13);
+	assert_int_equal(range[0], 13);
 	memset(range, 11, 4 * MIB);
 	child = fork();
 	if (child == 0)
@@ -435,9 +493,10 @@ int main(void)
 		cmocka_unit_test(test_reserve_refused),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_back),
+		cmocka_unit_test(test_resident),
 		cmocka_unit_test(test_counts_add_up),
 		cmocka_unit_test(test_binding),
-		cmocka_unit_test(test_strict_is_strict),
+		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_strict_shortage),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_map),
@@ -445,6 +504,7 @@ int main(void)
 		cmocka_unit_test(test_no_hole),
 		HUGE_TEST(test_hugetlb),
 		HUGE_TEST(test_hugetlb_shortage),
+		HUGE_TEST(test_map_beside_huge),
 		HUGE_TEST(test_privatize),
 	};
 

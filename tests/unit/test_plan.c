@@ -361,6 +361,9 @@ static void test_colour(void **state)
 		if (most > 4)
 			fail_msg("%zu: %u first lines in one set", bytes[s], most);
 	}
+	request.block_size = 128 * KIB;         /* a line more would cost a block of each slab */
+	make("two-nodes");
+	assert_int_equal(plan.cell_bytes, 128 * KIB);
 	request.block_size = 4096;
 	request.alignment = 4096;
 	make("two-nodes");
@@ -508,7 +511,7 @@ static void test_nodes(void **state)
 	make("sparse");
 	assert_int_equal(plan.window_node[0], 3);
 	assert_int_equal(plan.window_node[1], 17);
-	assert_int_equal(plan.cpu_window[511], 1);      /* offline, and its node is known */
+	assert_int_equal(plan.cpu_window[102], 1);      /* offline, and its node is known */
 	assert_int_equal(plan.cpu_window[50], 0);       /* no such CPU */
 	assert_int_equal(plan.depots, 4);
 	make("eight-nodes");

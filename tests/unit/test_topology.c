@@ -222,6 +222,30 @@ static void test_node_without_cpus(void **state)
 	assert_int_equal(distance(2, 3), 28);
 }
 
+/* Node 1 is empty: 0 and 2 are equally near, and the lower number is chosen. */
+static void test_equally_near(void **state)
+{
+	(void)state;
+	load_xml("eight-nodes");
+	t->node[1].memory = 0;
+	assert_int_equal(mews_topology_memory_node(t, 1), 0);
+	t->node[0].allowed = false;
+	assert_int_equal(mews_topology_memory_node(t, 1), 2);
+}
+
+/* Each package has two nodes beside it, and all share one whose number is lower. */
+static void test_two_kinds_of_memory(void **state)
+{
+	(void)state;
+	load_xml("two-kinds-of-memory");
+	assert_int_equal(t->node_count, 5);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(t->node[t->cpu[i].node].os_index, i < 2 ? 1 : 2);
+	assert_int_equal(t->node[0].cpus, 0);
+	assert_int_equal(t->node[1].cpus, 2);
+	assert_int_equal(t->node[3].cpus, 0);
+}
+
 static void test_no_node_qualifies(void **state)
 {
 	(void)state;
@@ -242,13 +266,13 @@ static void test_sparse(void **state)
 	assert_int_equal(t->cpus_allowed, 6);
 	assert_int_equal(t->node[0].os_index, 3);
 	assert_int_equal(t->node[1].os_index, 17);
-	assert_int_equal(t->cpu[510].node, 1);
+	assert_int_equal(t->cpu[510].node, 0);
 	assert_true(t->cpu[510].online && !t->cpu[510].allowed);
 	for (size_t i = 0; i < sizeof(offline) / sizeof(offline[0]); i++) {
 		const struct mews_topology_cpu *cpu = &t->cpu[offline[i]];
 
 		assert_true(cpu->possible && !cpu->online);
-		assert_int_equal(cpu->node, offline[i] == 102 ? 0 : 1);
+		assert_int_equal(cpu->node, offline[i] == 102 ? 1 : 0);
 		assert_int_equal(cpu->l3, NONE);
 	}
 	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++) {
@@ -412,9 +436,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_this_machine), TEST(test_affinity), TEST(test_one_cpu),
 		TEST(test_two_nodes), TEST(test_eight_nodes), TEST(test_node_without_memory),
-		TEST(test_node_without_cpus), TEST(test_no_node_qualifies), TEST(test_sparse),
-		TEST(test_synthetic), TEST(test_synthetic_without_node), TEST(test_bad_xml), TEST(test_truncated_xml),
-		TEST(test_bad_synthetic), TEST(test_every_call_refused),
+		TEST(test_node_without_cpus), TEST(test_equally_near),
+		TEST(test_two_kinds_of_memory), TEST(test_no_node_qualifies), TEST(test_sparse),
+		TEST(test_synthetic), TEST(test_synthetic_without_node), TEST(test_bad_xml),
+		TEST(test_truncated_xml), TEST(test_bad_synthetic), TEST(test_every_call_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
