@@ -75,6 +75,10 @@ int buffers_open(const struct options *options, struct mews_pool **pool)
 		.mode = options->mode,
 	};
 
+	/* What the workers start with is there before they race for it. */
+	config.initial_blocks = (size_t)options->threads * BULK;
+	if (config.max_blocks && config.initial_blocks > config.max_blocks)
+		config.initial_blocks = config.max_blocks;
 	*pool = NULL;
 	if (options->allocator == ALLOCATOR_MALLOC)
 		return 0;

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,10 @@ ROUTES = (
     ("/echo", ("2000",), 64),
     ("/bytes/1000000", (), 32),
 )
+BLOCK = 4032       # bytes of a block
 IDLE_SECONDS = 3   # before memory is read: what an allocator gives back by itself, it has by then
+# The burst at the end: clients ask for much and take none of it; most vanish, the last few stay.
+BURST_PATH, BURST_CLIENTS, BURST_STAY = "/bytes/8000000", 16, 3
 
 
 class Server:
@@ -103,6 +107,25 @@ def run_wrk(server, route, seconds):
     return run
 
 
+def slow_client(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((host, int(port)))
+    client.sendall(f"GET {BURST_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    return client
+
+
+def burst(server):
+    """Answers that nobody takes pile up in the server, under load; returns the clients that stay."""
+    clients = [slow_client(server) for _ in range(BURST_CLIENTS)]
+    run_wrk(server, ROUTES[0], 1)
+    for client in clients[:-BURST_STAY]:
+        client.close()
+    run_wrk(server, ROUTES[0], 1)
+    return clients[-BURST_STAY:]
+
+
 class Progress:
     """A line that says how far it is, where somebody is looking."""
 
@@ -134,6 +157,18 @@ def load(servers, rounds, seconds):
                 results[i][allocator].append(run_wrk(servers[allocator], route, seconds))
     progress.end()
     return results
+
+
+def measure_memory(servers):
+    """What each holds after a rest, and its peak before; the next peak starts here."""
+    time.sleep(IDLE_SECONDS)
+    found = {}
+    for a, server in servers.items():
+        stats = server.stats()
+        out = (stats["leases"] - stats["returns"]) * BLOCK
+        found[a] = {"final": server.memory(), "peak": server.peak, "out": out}
+        server.peak = 0
+    return found
 
 
 def short(value):
@@ -171,13 +206,16 @@ def print_routes(results):
               + (f", ERRORS {errors}" if errors else ""))
 
 
-def print_ends(servers, final):
+def print_ends(servers, after_load, after_burst):
     mib = lambda n: f"{n / 2**20:.1f} MiB"
-    print()
+    print(f"\nmemory is read {IDLE_SECONDS} s after; the burst: {BURST_CLIENTS} clients ask for "
+          f"{BURST_PATH} and take nothing, all but {BURST_STAY} of them vanish")
     for a in ALLOCATORS:
         s, ledger = servers[a], servers[a].ledger
-        print(f"memory {a:<7} at start {mib(s.first)}, peak {mib(s.peak)}, "
-              f"{IDLE_SECONDS} s after the load {mib(final[a])}")
+        load, burst = after_load[a], after_burst[a]
+        print(f"memory {a:<7} at start {mib(s.first)}; load: peak {mib(load['peak'])}, after it "
+              f"{mib(load['final'])}; burst: peak {mib(burst['peak'])}, after it "
+              f"{mib(burst['final'])}, of which {mib(burst['out'])} are in use")
         print(f"ledger {a:<7} {ledger['leases']} leases - {ledger['returns']} returns = "
               f"{ledger['leases'] - ledger['returns']} out, {ledger['returns_elsewhere']} returned by "
               f"another thread; malloc calls during requests: {ledger['malloc_calls']}")
@@ -204,19 +242,23 @@ def main():
     for line in servers["mews"].greeting[:-1]:
         print(line)
     results = load(servers, options.rounds, options.seconds)
-    time.sleep(IDLE_SECONDS)
-    final = {a: servers[a].memory() for a in ALLOCATORS}
+    after_load = measure_memory(servers)
+    staying = [burst(server) for server in servers.values()]
+    after_burst = measure_memory(servers)
+    for client in sum(staying, []):
+        client.close()
     for server in servers.values():
         server.stop()
     print(f"{options.rounds} rounds of {options.seconds} s a route and allocator; both servers and "
           f"wrk share {len(os.sched_getaffinity(0))} CPUs")
     print_routes(results)
-    print_ends(servers, final)
+    print_ends(servers, after_load, after_burst)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"routes": [r[0] for r in ROUTES], "results": results, "memory": {
-                a: {"start": servers[a].first, "peak": servers[a].peak, "final": final[a]}
-                for a in ALLOCATORS}, "ledgers": {a: servers[a].ledger for a in ALLOCATORS}}, file)
+            json.dump({"routes": [r[0] for r in ROUTES], "results": results,
+                       "start": {a: servers[a].first for a in ALLOCATORS},
+                       "after_load": after_load, "after_burst": after_burst,
+                       "ledgers": {a: servers[a].ledger for a in ALLOCATORS}}, file)
     failed = [a for a in ALLOCATORS if servers[a].process.returncode]
     for a in failed:
         print(f"httpd --allocator {a} ended with {servers[a].process.returncode}:\n"
