@@ -41,6 +41,12 @@ static void wrong(struct walk *walk, const char *format, ...)
 	longjmp(walk->wrong, 1);
 }
 
+/* Numbers a block may have: dense but for the ends of slabs. */
+static uint64_t numbers_of(const struct mews_slabs *slabs)
+{
+	return (uint64_t)slabs->windows * slabs->slabs * slabs->slab_words * 64;
+}
+
 static const char *name_of(struct where where, char *text, size_t length)
 {
 	static const char *const names[] = { "not carved", "nowhere", "leased", "the cache of CPU",
@@ -186,7 +192,7 @@ static void walk_side(struct walk *walk, uint32_t cpu)
 	const struct mews_sides *sides = &walk->control->sides;
 	struct mews_side *side = &sides->side[cpu];
 	struct where where = { SIDE, (uint16_t)cpu };
-	uint64_t numbers = mews_slabs_numbers(walk->slabs);
+	uint64_t numbers = numbers_of(walk->slabs);
 
 	if (atomic_load(&side->gate[0]) || atomic_load(&side->gate[1]))
 		wrong(walk, "gate of CPU %u: %lld and %lld operations are still inside", cpu,
@@ -257,7 +263,7 @@ static bool bit_of(const mews_word *words, uint64_t bit)
 /* Every carved block was met; with full checks the library's ledger says the same as ours. */
 static void check_all_met(struct walk *walk)
 {
-	uint64_t numbers = mews_slabs_numbers(walk->slabs);
+	uint64_t numbers = numbers_of(walk->slabs);
 	const mews_word *ledger = walk->control->path == MEWS_PATH_CHECKED ?
 		walk->control->leased : NULL;
 
@@ -298,7 +304,7 @@ bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struc
 	memset(audit, 0, sizeof(*audit));
 	walk.plan = &walk.control->plan;
 	walk.slabs = &walk.control->slabs;
-	numbers = mews_slabs_numbers(walk.slabs);
+	numbers = numbers_of(walk.slabs);
 	where = calloc(numbers, sizeof(*where));
 	if (!where) {
 		snprintf(audit->message, AUDIT_MESSAGE, "no memory for %llu entries",
