@@ -85,3 +85,7 @@ foreach(kind rseq fallback checked)
 	mews_run_test(suite/faults-${kind} LABELS suite TIMEOUT 120 COMMAND faults_sweep --kind ${kind})
 endforeach()
 mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plant leak)
+
+if(NOT MEWS_SANITIZE)
+	include(environment/environment.cmake)
+endif()
