@@ -31,16 +31,9 @@ static size_t plan_bytes(const struct mews_plan *plan)
 				   (size_t)plan->nodes * plan->nodes);
 }
 
-static size_t numbers_of(const struct mews_plan *plan)
-{
-	size_t slabs = plan->nodes * (plan->window_bytes / plan->slab_bytes);
-
-	return slabs * ((plan->slab_blocks + 63) / 64) * 64;
-}
-
 static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked)
 {
-	size_t numbers = numbers_of(plan);
+	size_t numbers = mews_plan_numbers(plan);
 	struct layout l = { .caches = caches };
 
 	l.slabs = MEWS_CONTROL_BYTES + (size_t)(MEWS_DUMMIES + caches) * MEWS_CACHE_STRIDE;
@@ -201,7 +194,7 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	char *region;
 	int error;
 
-	if (numbers_of(plan) >= MEWS_NONE)
+	if (mews_plan_numbers(plan) >= MEWS_NONE)
 		return -EINVAL;
 	region = map_region(plan, path == MEWS_PATH_CHECKED, &layout);
 	if (!region)

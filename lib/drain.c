@@ -134,9 +134,8 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
 bool mews_drop(struct mews_control *control, void *block, uint32_t number)
 {
 	const struct mews_slabs *slabs = &control->slabs;
-	uint64_t per_window = mews_slabs_window_bits(slabs);
-	uint64_t bit = number % per_window;
-	const mews_word *free = slabs->window[number / per_window].free;
+	const mews_word *free = slabs->window[number >> slabs->window_bits_shift].free;
+	uint32_t bit = mews_slabs_bit(slabs, number);
 
 	if (!mews_ledger_set(control->dropped, number) &&
 	    !(atomic_load(&free[bit / 64]) >> bit % 64 & 1))

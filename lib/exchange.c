@@ -9,10 +9,10 @@
 #include "cache.h"
 #include "exchange.h"
 
-static void report_bad(void *context, const void *block, enum mews_verdict verdict)
+void mews_report_bad(void *context, const void *block, enum mews_verdict verdict)
 {
 	static const char *const message[] = {
-		[MEWS_BLOCK_START] = "double return: the block was already free in its slab",
+		[MEWS_BLOCK_START] = "double return: the block was free already",
 		[MEWS_BLOCK_INTERIOR] = "interior pointer: not the start of a block, found at the slab",
 		[MEWS_BLOCK_FOREIGN] = "foreign pointer: no block was carved there, found at the slab",
 	};
@@ -27,7 +27,7 @@ static void report_bad(void *context, const void *block, enum mews_verdict verdi
 
 void mews_give_to_slabs(struct mews_control *control, void *const *blocks, size_t count)
 {
-	mews_slabs_put(&control->slabs, blocks, count, report_bad, control);
+	mews_slabs_put(&control->slabs, blocks, count, mews_report_bad, control);
 }
 
 static uint32_t depot_of_window(const struct mews_control *control, uint32_t cpu, uint32_t window)
@@ -104,7 +104,7 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 	size_t magazine = control->plan.magazine, count;
 
 	mews_count(pass->side, MEWS_EVENT_FOREIGN_RETURNS, 1);
-	mews_side_push(&control->sides, &pass->side->away, &block, 1);
+	mews_side_push(&control->sides, &pass->side->away, &block, 1, mews_report_bad, control);
 	if (mews_side_depth(&control->sides, &pass->side->away) < magazine)
 		return;
 	count = mews_side_pop(&control->sides, &pass->side->away, blocks, magazine);

@@ -18,6 +18,9 @@
 size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
 		  size_t direct, size_t batch, int *error);
 
+/* Reports a block that the slabs or a side stack left out; context is the pool's control block. */
+mews_bad_block mews_report_bad;
+
 /* Gives blocks back to their slabs; wrong ones are reported. */
 void mews_give_to_slabs(struct mews_control *control, void *const *blocks, size_t count);
 

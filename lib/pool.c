@@ -101,7 +101,8 @@ static void keep(struct mews_control *control, struct operation *op, void *const
 		 size_t count)
 {
 	if (!op->cached) {
-		mews_side_push(&control->sides, &op->pass.side->local, blocks, count);
+		mews_side_push(&control->sides, &op->pass.side->local, blocks, count,
+			       mews_report_bad, control);
 		return;
 	}
 	if (closed(op))
@@ -209,7 +210,7 @@ static void return_home(struct mews_control *control, struct operation *op, void
 		mews_stash(control, &block, 1);
 		return;
 	}
-	mews_side_push(&control->sides, &side->local, &block, 1);
+	mews_side_push(&control->sides, &side->local, &block, 1, mews_report_bad, control);
 	if (mews_side_depth(&control->sides, &side->local) <= control->sides.capacity)
 		return;
 	count = mews_side_pop(&control->sides, &side->local, blocks, control->sides.magazine);

@@ -4,6 +4,7 @@
  * stand in a table of their own, since a block's memory is the user's until the last moment.
  */
 #include <sched.h>
+#include <stdbool.h>
 #include "side.h"
 
 void mews_gate_wait(struct mews_sides *sides)
@@ -30,18 +31,33 @@ void mews_gate_reset(struct mews_sides *sides)
 	}
 }
 
+#define CLAIMED ((uint64_t)1 << 32) /* no next: who walks to it from an old head stops there */
+
+/* True where the number was on no side stack: it is the caller's to push now. */
+static bool claim(struct mews_sides *sides, uint32_t number)
+{
+	uint64_t none = 0;
+
+	/* Relaxed: the link is published, with the block, by the head that leads to it. */
+	return atomic_compare_exchange_strong_explicit(&sides->link[number], &none, CLAIMED,
+			memory_order_relaxed, memory_order_relaxed);
+}
+
 void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
-		    size_t count)
+		    size_t count, mews_bad_block *bad, void *context)
 {
 	uint32_t number[MEWS_MAGAZINE_MAX];
-	size_t i, n;
+	size_t i, n = 0;
 
-	for (; count; count -= n, blocks += n) {
-		n = count < MEWS_MAGAZINE_MAX ? count : MEWS_MAGAZINE_MAX;
-		for (i = 0; i < n; i++)
-			mews_slabs_find(sides->slabs, blocks[i], &number[i]);
-		mews_tagstack_push_many(stack, sides->link, number, n);
+	for (i = 0; i < count; i++) {
+		mews_slabs_find(sides->slabs, blocks[i], &number[n]);
+		if (claim(sides, number[n]))
+			n++;
+		else
+			bad(context, blocks[i], MEWS_BLOCK_START);
 	}
+	if (n)
+		mews_tagstack_push_many(stack, sides->link, number, n);
 }
 
 size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void **blocks,
@@ -52,7 +68,10 @@ size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void
 
 	n = mews_tagstack_pop_many(stack, sides->link, number,
 				   count < MEWS_MAGAZINE_MAX ? count : MEWS_MAGAZINE_MAX);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		blocks[i] = mews_slabs_block(sides->slabs, number[i]);
+		/* Relaxed: who walks over it meanwhile is refused by the tag. */
+		atomic_store_explicit(&sides->link[number[i]], 0, memory_order_relaxed);
+	}
 	return n;
 }

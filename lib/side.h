@@ -111,9 +111,12 @@ void mews_gate_wait(struct mews_sides *sides);
 /* In the child of a fork: the operations of other threads are gone with their threads. */
 void mews_gate_reset(struct mews_sides *sides);
 
-/* Pushes blocks, all of them starts of blocks. */
+/*
+ * Pushes up to MEWS_MAGAZINE_MAX blocks, all of them starts of blocks. One that is on a side stack already is left out and
+ * told to bad(): pushed twice, it would close the list to a circle. A link of 0 says «on no stack».
+ */
 void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
-		    size_t count);
+		    size_t count, mews_bad_block *bad, void *context);
 
 /* Pops up to count blocks, at most MEWS_MAGAZINE_MAX; returns how many. */
 size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void **blocks,

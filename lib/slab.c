@@ -31,7 +31,7 @@ struct window_tables {
 static struct window_tables window_tables(const struct mews_plan *plan)
 {
 	size_t slabs = plan->window_bytes / plan->slab_bytes;
-	size_t words = slabs * ((plan->slab_blocks + 63) / 64);
+	size_t words = slabs * mews_slabs_words(plan);
 
 	return (struct window_tables) {
 		.free = round_line(words * 8),
@@ -72,9 +72,10 @@ static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char 
 	}
 }
 
+/* 0 for 1, whose inverse does not fit: see divide(). */
 static uint64_t inverse(uint64_t divisor)
 {
-	return divisor == 1 ? UINT64_MAX : UINT64_MAX / divisor + 1;
+	return divisor == 1 ? 0 : UINT64_MAX / divisor + 1;
 }
 
 int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *tables)
@@ -85,17 +86,20 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 		.window_shift = plan->window_shift,
 		.slab_shift = (uint32_t)__builtin_ctzll(plan->slab_bytes),
 		.slab_blocks = plan->slab_blocks,
-		.slab_words = (plan->slab_blocks + 63) / 64,
+		.slab_words = mews_slabs_words(plan),
 		.slabs = (uint32_t)(plan->window_bytes / plan->slab_bytes),
 		.cell_blocks = plan->cell_blocks,
 		.cell_bytes = plan->cell_bytes,
 		.stride = plan->stride,
 		.cell_inverse = inverse(plan->cell_bytes),
 		.stride_inverse = inverse(plan->stride),
+		.cell_blocks_inverse = inverse(plan->cell_blocks),
 		.max_blocks = plan->max_blocks,
 		.page = (size_t)sysconf(_SC_PAGESIZE),
 		.plan = plan,
 	};
+	s->bits_shift = (uint32_t)__builtin_ctz(s->slab_words * 64);
+	s->window_bits_shift = s->bits_shift + (uint32_t)__builtin_ctz(s->slabs);
 	s->start = mews_place_reserve(s->length, plan->window_bytes);
 	if (!s->start)
 		return -ENOMEM;
@@ -115,7 +119,7 @@ void mews_slabs_fini(struct mews_slabs *s)
  */
 static inline uint64_t divide(uint64_t x, uint64_t inverse)
 {
-	return (uint64_t)((unsigned __int128)x * inverse >> 64);
+	return inverse ? (uint64_t)((unsigned __int128)x * inverse >> 64) : x;
 }
 
 static inline char *slab_start(const struct mews_slabs *s, uint32_t window, uint32_t slab)
@@ -125,7 +129,7 @@ static inline char *slab_start(const struct mews_slabs *s, uint32_t window, uint
 
 static inline size_t block_offset(const struct mews_slabs *s, uint32_t index)
 {
-	uint32_t cell = index / s->cell_blocks;
+	uint32_t cell = (uint32_t)divide(index, s->cell_blocks_inverse);
 
 	return cell * s->cell_bytes + (index - cell * s->cell_blocks) * s->stride;
 }
@@ -135,20 +139,12 @@ static inline char *block_in_slab(const struct mews_slabs *s, char *slab, uint32
 	return slab + block_offset(s, index);
 }
 
-/* The block of bit `bit` of a window. */
-static void *block_of_bit(const struct mews_slabs *s, uint32_t window, uint64_t bit)
-{
-	uint32_t slab = (uint32_t)(bit / mews_slabs_bits(s));
-
-	return block_in_slab(s, slab_start(s, window, slab),
-			     (uint32_t)(bit - (uint64_t)slab * mews_slabs_bits(s)));
-}
-
 void *mews_slabs_block(const struct mews_slabs *s, uint32_t number)
 {
-	uint32_t window = (uint32_t)(number / mews_slabs_window_bits(s));
+	uint32_t window = number >> s->window_bits_shift;
+	uint32_t slab = number >> s->bits_shift & (s->slabs - 1);
 
-	return block_of_bit(s, window, number - window * mews_slabs_window_bits(s));
+	return block_in_slab(s, slab_start(s, window, slab), number & ((1u << s->bits_shift) - 1));
 }
 
 enum mews_verdict mews_slabs_find(const struct mews_slabs *s, const void *block, uint32_t *number)
@@ -171,8 +167,8 @@ enum mews_verdict mews_slabs_find(const struct mews_slabs *s, const void *block,
 		return MEWS_BLOCK_FOREIGN;
 	if (in_cell != index * s->stride || index >= s->cell_blocks)
 		return MEWS_BLOCK_INTERIOR;
-	*number = (uint32_t)(window * mews_slabs_window_bits(s) +
-			     (uint64_t)slab * mews_slabs_bits(s) + cell * s->cell_blocks + index);
+	*number = window << s->window_bits_shift | slab << s->bits_shift |
+		  (uint32_t)(cell * s->cell_blocks + index);
 	return MEWS_BLOCK_START;
 }
 
@@ -218,12 +214,12 @@ static uint64_t take_word(struct mews_window *w, uint64_t word, size_t count)
 static size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word, uint64_t bits,
 			  void **blocks)
 {
-	uint64_t first = word * 64 - word / s->slab_words * s->slab_words * 64;
-	char *slab = slab_start(s, window, (uint32_t)(word / s->slab_words));
+	uint32_t first = (uint32_t)(word * 64) & ((1u << s->bits_shift) - 1);
+	char *slab = slab_start(s, window, (uint32_t)(word >> (s->bits_shift - 6)));
 	size_t n = 0;
 
 	for (; bits; bits &= bits - 1)
-		blocks[n++] = block_in_slab(s, slab, (uint32_t)(first + __builtin_ctzll(bits)));
+		blocks[n++] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
 	return n;
 }
 
@@ -254,13 +250,10 @@ size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, siz
 }
 
 void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
-		    void (*bad)(void *context, const void *block, enum mews_verdict verdict),
-		    void *context)
+		    mews_bad_block *bad, void *context)
 {
-	uint64_t per_window = mews_slabs_window_bits(s);
 	enum mews_verdict verdict;
-	uint32_t number, window;
-	uint64_t bit;
+	uint32_t number, bit;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
@@ -269,9 +262,9 @@ void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
 			bad(context, blocks[i], verdict);
 			continue;
 		}
-		window = (uint32_t)(number / per_window);
-		bit = number - window * per_window;
-		if (put_word(&s->window[window], bit / 64, (uint64_t)1 << bit % 64))
+		bit = mews_slabs_bit(s, number);
+		if (put_word(&s->window[number >> s->window_bits_shift], bit / 64,
+			     (uint64_t)1 << bit % 64))
 			bad(context, blocks[i], MEWS_BLOCK_START);
 	}
 }

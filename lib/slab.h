@@ -36,11 +36,14 @@ struct mews_slabs {
 	uint64_t length;                /* of all windows */
 	uint32_t windows;
 	uint32_t window_shift, slab_shift;
-	uint32_t slab_blocks, slab_words;  /* bits are numbered slab_words * 64 a slab */
-	uint32_t slabs;                 /* in one window */
+	uint32_t slab_blocks, slab_words;
+	uint32_t bits_shift;            /* of a slab's bits: slab_words * 64, a power of two */
+	uint32_t window_bits_shift;     /* of a window's */
+	uint32_t slabs;                 /* in one window, a power of two */
 	uint32_t cell_blocks;
 	size_t cell_bytes, stride, page;
-	uint64_t cell_inverse, stride_inverse; /* 2^64 / size, rounded up: division by multiplying */
+	/* 2^64 / size, rounded up: division by multiplying */
+	uint64_t cell_inverse, stride_inverse, cell_blocks_inverse;
 	uint64_t max_blocks;
 	mews_word carved;               /* blocks, all windows; <= max_blocks */
 	const struct mews_plan *plan;
@@ -54,6 +57,9 @@ enum mews_verdict {
 	MEWS_BLOCK_FOREIGN,
 };
 
+/* Told of a block that a function leaves out. */
+typedef void mews_bad_block(void *context, const void *block, enum mews_verdict verdict);
+
 /* Bytes of tables that a pool of this plan needs; mews_slabs_init lays them out at tables. */
 size_t mews_slabs_table_bytes(const struct mews_plan *plan);
 
@@ -61,20 +67,23 @@ size_t mews_slabs_table_bytes(const struct mews_plan *plan);
 int mews_slabs_init(struct mews_slabs *slabs, const struct mews_plan *plan, void *tables);
 void mews_slabs_fini(struct mews_slabs *slabs);
 
-/* Numbers: window * bits of a window + slab * bits of a slab + block. Dense but for slab ends. */
-static inline uint32_t mews_slabs_bits(const struct mews_slabs *s)
+/* Words of one slab's bits: a power of two, so that a number is put together by shifts. */
+static inline uint32_t mews_slabs_words(const struct mews_plan *plan)
 {
-	return s->slab_words * 64;
+	uint32_t words = (plan->slab_blocks + 63) / 64;
+
+	return words < 2 ? 1 : 2u << (31 - __builtin_clz(words - 1));
 }
 
-static inline uint64_t mews_slabs_window_bits(const struct mews_slabs *s)
+/* How many numbers a pool of this plan has: {window, slab, block in the slab}, with gaps. */
+static inline uint64_t mews_plan_numbers(const struct mews_plan *plan)
 {
-	return (uint64_t)s->slabs * mews_slabs_bits(s);
+	return plan->nodes * (plan->window_bytes / plan->slab_bytes) * mews_slabs_words(plan) * 64;
 }
 
 static inline uint64_t mews_slabs_numbers(const struct mews_slabs *s)
 {
-	return s->windows * mews_slabs_window_bits(s);
+	return (uint64_t)s->windows << s->window_bits_shift;
 }
 
 /* The window an address lies in; only for addresses within the slabs. */
@@ -86,6 +95,12 @@ static inline uint32_t mews_slabs_window_of(const struct mews_slabs *s, const vo
 static inline bool mews_slabs_contain(const struct mews_slabs *s, const void *block)
 {
 	return (uintptr_t)block - (uintptr_t)s->start < s->length;
+}
+
+/* The bit of a block within its window's words. */
+static inline uint32_t mews_slabs_bit(const struct mews_slabs *s, uint32_t number)
+{
+	return number & (uint32_t)(((uint64_t)1 << s->window_bits_shift) - 1);
 }
 
 void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
@@ -102,8 +117,7 @@ size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks,
  * and are told to bad(), with number MEWS_NONE where the pointer is no block.
  */
 void mews_slabs_put(struct mews_slabs *slabs, void *const *blocks, size_t count,
-		    void (*bad)(void *context, const void *block, enum mews_verdict verdict),
-		    void *context);
+		    mews_bad_block *bad, void *context);
 
 /*
  * Backs one slab more of a window and takes up to count of its blocks; the rest is free then.

@@ -46,19 +46,19 @@ static void count_window(const struct mews_control *control, uint32_t window,
 	node->unbound = relaxed(&w->unbound);
 }
 
-/* Blocks of a side stack by window; a walk that a change cuts short is walked again, thrice. */
+/* Blocks of a side stack by window; where it changes meanwhile, a moment's value. */
 static void count_stack(const struct mews_control *control, const struct mews_tagstack *stack,
 			struct mews_node_stats *node)
 {
-	uint64_t per_window = mews_slabs_window_bits(&control->slabs);
+	const struct mews_slabs *slabs = &control->slabs;
 	const mews_word *link = control->sides.link;
 	uint64_t head = atomic_load(&stack->head);
 	uint32_t depth = mews_tagstack_depth_of(link, head), top;
 
 	for (top = mews_tagstack_top(head); top != MEWS_NONE && depth--;
 	     top = (uint32_t)mews_tagstack_link(link, top) - 1)
-		if (top / per_window < control->slabs.windows)
-			node[top / per_window].side++;
+		if (top >> slabs->window_bits_shift < slabs->windows)
+			node[top >> slabs->window_bits_shift].side++;
 }
 
 static void count_cpus(const struct mews_control *control, struct mews_node_stats *node)
