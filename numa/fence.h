@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The remote fence (layer 1): aborts whatever restartable sequence runs on another CPU, by membarrier.
- * Called by lib/cache.c when it closes a CPU's cache.
+ * The remote fence (layer 1): aborts whatever restartable sequence runs on another CPU, by
+ * membarrier. Called by lib/cache.c when it closes a CPU's cache.
  */
 #ifndef MEWS_NUMA_FENCE_H
 #define MEWS_NUMA_FENCE_H

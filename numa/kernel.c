@@ -78,7 +78,6 @@ const struct mews_kernel mews_kernel_real = {
 	.mremap = real_mremap,
 	.memfd_create = memfd_create,
 	.ftruncate = ftruncate,
-	.fallocate = fallocate,
 	.mbind = real_mbind,
 	.move_pages = real_move_pages,
 	.membarrier = real_membarrier,

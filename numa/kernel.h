@@ -24,7 +24,6 @@ struct mews_kernel {
 	void *(*mremap)(void *old, size_t old_size, size_t new_size, int flags, void *to);
 	int (*memfd_create)(const char *name, unsigned flags);
 	int (*ftruncate)(int fd, off_t length);
-	int (*fallocate)(int fd, int mode, off_t offset, off_t length);
 	long (*mbind)(void *addr, unsigned long length, int mode, const unsigned long *mask,
 		      unsigned long maxnode, unsigned flags);
 	long (*move_pages)(int pid, unsigned long count, void **pages, const int *nodes,

@@ -17,11 +17,11 @@ struct mews_limits {
 	char quota_source[192];     /* the file that decided, or "none" */
 	uint32_t usable_cpus;       /* min(affinity, ceil(quota)), at least 1 */
 	char usable_source[192];    /* "sched_getaffinity" or the quota file */
-	uint64_t memory;            /* bytes: the least memory limit of all ancestors; MEWS_UNLIMITED */
+	uint64_t memory;            /* bytes: the least limit of all ancestors; MEWS_UNLIMITED */
 	char memory_source[192];
 	uint64_t memory_high;       /* cgroup v2 memory.high, the least; MEWS_UNLIMITED */
 	uint64_t address_space;     /* RLIMIT_AS */
-	int cgroup_version;         /* 0: none found, 1, 2; of the hierarchy that memory is read from */
+	int cgroup_version;         /* 0: none found, 1, 2; where the memory limit is read */
 };
 
 /*

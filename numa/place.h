@@ -23,7 +23,7 @@ struct mews_backing {
 struct mews_place_request {
 	uint32_t node;                  /* the kernel's number */
 	enum mews_node_policy policy;
-	enum mews_page_policy top;      /* first rung tried; sizes that do not divide the range are skipped */
+	enum mews_page_policy top;      /* first rung tried; one that does not divide is skipped */
 	bool bind;                      /* false: one node, nothing to bind */
 };
 

@@ -207,7 +207,7 @@ static void decide_mode(struct mews_plan *plan, const struct input *in)
 			bytes(plan->hard_limit).text);
 	} else {
 		plan->mode = MEWS_MODE_SERVER;
-		because(plan, "mode server: %u usable CPUs, and a hard limit of 256 MiB or more", cpus);
+		because(plan, "mode server: %u usable CPUs and at least 256 MiB of hard limit", cpus);
 	}
 }
 
@@ -227,8 +227,8 @@ static void decide_colour(struct mews_plan *plan)
 	}
 	plan->cell_blocks = (uint32_t)most(1, COLOUR_CELL / plan->stride);
 	plan->cell_bytes = plan->cell_blocks * plan->stride + LINE;
-	because(plan, "spacing coloured: 64 B after every %u blocks (%.1f %%), since a stride of %s "
-		"puts all first lines into %u of 64 L1 sets", plan->cell_blocks,
+	because(plan, "spacing coloured: 64 B after every %u blocks (%.1f %%), since a stride of "
+		"%s puts all first lines into %u of 64 L1 sets", plan->cell_blocks,
 		6400.0 / (double)plan->cell_bytes, bytes(plan->stride).text,
 		(unsigned)(spread >= L1_WAY ? 1 : L1_WAY / spread));
 }
@@ -262,7 +262,7 @@ static uint64_t unused_in(const struct mews_plan *plan, uint64_t slab)
 		blocks % plan->cell_blocks * plan->stride;
 }
 
-/* The smallest power of two in [low, high] that wastes 1/share of it at most; else the thriftiest. */
+/* The least power of two in [low, high] that wastes 1/share of it at most; else the thriftiest. */
 static uint64_t thrifty_slab(const struct mews_plan *plan, uint64_t low, uint64_t high,
 			     unsigned share)
 {
@@ -549,8 +549,8 @@ static void decide_depot_size(struct mews_plan *plan, const struct input *in, ui
 		why = ", bounded so that all depots hold half of the pool at most";
 	}
 	plan->depot_magazines = (uint32_t)share;
-	because(plan, "%u depot%s, one an L3 of a window; each keeps %u magazines = half of L3 %s%s / "
-		"%s / %u blocks%s%s", plan->depots, plan->depots == 1 ? "" : "s",
+	because(plan, "%u depot%s, one an L3 of a window; each keeps %u magazines = half of L3 "
+		"%s%s / %s / %u blocks%s%s", plan->depots, plan->depots == 1 ? "" : "s",
 		plan->depot_magazines, bytes(l3).text,
 		in->topology->l3_bytes == 0 ? " (assumed)" : "", bytes(plan->stride).text,
 		plan->magazine, small ? ", an eighth" : "", why);
@@ -592,8 +592,8 @@ static void decide_pages(struct mews_plan *plan, const struct input *in)
 		plan->page_top = t->huge_2m ? MEWS_PAGES_2M : MEWS_PAGES_THP;
 		why = t->huge_2m ? "the kernel knows them" : "the kernel knows no hugetlb pages";
 	}
-	because(plan, "pages: %s pages first (%s), then down the ladder%s", name[plan->page_top], why,
-		plan->slab_bytes < 2 * MIB && plan->page_top != MEWS_PAGES_BASE ?
+	because(plan, "pages: %s pages first (%s), then down the ladder%s", name[plan->page_top],
+		why, plan->slab_bytes < 2 * MIB && plan->page_top != MEWS_PAGES_BASE ?
 		"; a slab below 2 MiB gets base pages" : "");
 }
 
@@ -631,7 +631,7 @@ static void decide_rest(struct mews_plan *plan, const struct input *in)
 	because(plan, "oversize leases up to %s each: %s", bytes(plan->oversize_limit).text,
 		in->request->oversize_limit == 0 ? "the default" : "asked for");
 	because(plan, "node policy %s", plan->node_policy == MEWS_NODE_STRICT ?
-		"strict: a node without memory refuses" : "preferred: the next nearest node serves");
+		"strict: a node without memory refuses" : "preferred: else the next nearest serves");
 }
 
 static int decide(struct mews_plan *plan, const struct input *in, char *error)

@@ -269,7 +269,8 @@ static void restrict_nodes(struct mews_topology *t)
 		line[strcspn(line, "\n")] = 0;
 		if (hwloc_bitmap_list_sscanf(set, line) == 0)
 			for (uint32_t i = 0; i < t->node_count; i++)
-				t->node[i].allowed &= hwloc_bitmap_isset(set, t->node[i].os_index) > 0;
+				if (!hwloc_bitmap_isset(set, t->node[i].os_index))
+					t->node[i].allowed = false;
 	}
 	hwloc_bitmap_free(set);
 }
@@ -391,7 +392,7 @@ static int set_source(hwloc_topology_t hw, enum mews_topology_source source, con
 	switch (source) {
 	case MEWS_TOPOLOGY_MACHINE:
 		snprintf(t->source, sizeof(t->source), "this machine");
-		/* It would move the calling thread over all CPUs, to learn what /sys tells as well. */
+		/* It would move the calling thread over all CPUs, to learn what /sys tells too. */
 		hwloc_topology_set_components(hw, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86");
 		return 0;
 	case MEWS_TOPOLOGY_XML:

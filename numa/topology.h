@@ -18,7 +18,7 @@ struct mews_topology_cpu {
 	bool online;
 	bool allowed;           /* by affinity and cpuset of this process, as hwloc sees it */
 	uint32_t node;          /* index into node[]: where it is, MEWS_NO_INDEX if on none */
-	uint32_t package, core; /* logical numbers, counted from 0 */
+	uint32_t package, core; /* logical numbers, from 0; MEWS_NO_INDEX if it is offline */
 	uint32_t l2, l3;        /* cache domains, counted from 0; MEWS_NO_INDEX if none is known */
 };
 
@@ -40,10 +40,10 @@ struct mews_topology {
 	size_t l1_bytes, l2_bytes, l3_bytes; /* data or unified cache of one domain; 0: unknown */
 	size_t page_size;       /* base page */
 	uint64_t memory;        /* bytes, all nodes */
-	bool huge_2m, huge_1g;  /* the kernel knows hugetlb pages of this size (says nothing of free) */
+	bool huge_2m, huge_1g;  /* the kernel knows such hugetlb pages; says nothing of free ones */
 	struct mews_topology_cpu *cpu;      /* [cpu_ids] */
 	struct mews_topology_node *node;    /* [node_count], by rising os_index */
-	uint32_t *distance;     /* [from * node_count + to], 10 = local; filled with 10 / 20 if unknown */
+	uint32_t *distance;     /* [from * node_count + to], 10 = local; 10 and 20 if unknown */
 };
 
 enum mews_topology_source {

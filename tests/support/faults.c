@@ -13,7 +13,7 @@
 
 #define CALLS(each)                                                                              \
 	each(mmap) each(munmap) each(mprotect) each(madvise) each(mincore) each(mremap)          \
-	each(memfd_create) each(ftruncate) each(fallocate) each(mbind) each(move_pages)          \
+	each(memfd_create) each(ftruncate) each(mbind) each(move_pages)          \
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
 	each(futex_wait) each(futex_wake) each(open) each(read) each(close)
 
@@ -84,11 +84,6 @@ static int fault_memfd_create(const char *name, unsigned flags)
 static int fault_ftruncate(int fd, off_t length)
 {
 	return refuse(CALL_ftruncate) ? -1 : mews_kernel_real.ftruncate(fd, length);
-}
-
-static int fault_fallocate(int fd, int mode, off_t offset, off_t length)
-{
-	return refuse(CALL_fallocate) ? -1 : mews_kernel_real.fallocate(fd, mode, offset, length);
 }
 
 static long fault_mbind(void *addr, unsigned long length, int mode, const unsigned long *mask,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages, see pages.h. Asks the kernel itself, never through the table that a test may have replaced. */
+/* Pages, see pages.h. Asks the kernel itself, not the table that a test may have replaced. */
 #include "pages.h"
 
 #include <fcntl.h>

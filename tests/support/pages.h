@@ -25,8 +25,8 @@ long pages_number(const char *path, const char *key);
 long pages_held(void);
 
 /*
- * Reserves pages of 2 MiB until `needed` are free, since other programs may take some; pages_unreserve
- * puts the number back that was there. False where that is not allowed, or nothing is free.
+ * Reserves pages of 2 MiB until `needed` are free, since other programs may take some;
+ * pages_unreserve puts the number back that was there. False where that is not allowed.
  */
 bool pages_reserve(long needed);
 void pages_unreserve(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The remote fence: the answer and its reason, on this machine, for a thread whose sequences are not
- * registered, without glibc's registration, and with each membarrier refused.
+ * The remote fence: the answer and its reason, on this machine, for a thread whose sequences are
+ * not registered, without glibc's registration, and with each membarrier refused.
  */
 #include <errno.h>
 #include <limits.h>

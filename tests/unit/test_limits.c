@@ -50,11 +50,12 @@ static int tear_down(void **state)
 /* Writes root/path, with the directories it needs. */
 static void put(const char *path, const char *text)
 {
-	char full[4096];
+	char full[4096], *slash;
 	FILE *file;
 
 	snprintf(full, sizeof(full), "%s/%s", root, path);
-	for (char *slash = strchr(full + strlen(root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+	slash = full + strlen(root);
+	while ((slash = strchr(slash + 1, '/')) != NULL) {
 		*slash = 0;
 		mkdir(full, 0755);
 		*slash = '/';
@@ -115,7 +116,7 @@ static void test_process(void **state)
 	mews_limits_read(root, 77, &limits);
 	assert_int_equal(limits.affinity_cpus, 7);
 	assert_true(limits.address_space == 1024 * MIB);
-	put("proc/77/limits", "Max address space         unlimited            unlimited    bytes\n");
+	put("proc/77/limits", "Max address space         unlimited         unlimited    bytes\n");
 	mews_limits_read(root, 77, &limits);
 	assert_true(limits.address_space == MEWS_UNLIMITED);
 }
@@ -194,8 +195,9 @@ static void test_v1(void **state)
 
 static void test_v1_without_limits(void **state)
 {
-	static const char *const none[] = { V1_NONE, "9223372036854710272\n", "9223372036854775807\n",
-					    "18446744073709551615\n" };
+	static const char *const none[] = {
+		V1_NONE, "9223372036854710272\n", "9223372036854775807\n", "18446744073709551615\n",
+	};
 
 	(void)state;
 	put("proc/self/cgroup", "5:memory:/\n3:cpu,cpuacct:/\n");
@@ -215,7 +217,7 @@ static void test_hybrid(void **state)
 {
 	(void)state;
 	put("proc/self/cgroup", "4:memory:/job\n1:cpu:/\n0::/\n");
-	put("proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
+	put("proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
 	    V1_MEMORY "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n"
 	    "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n");
 	put("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "209715200\n");
@@ -318,8 +320,8 @@ static void test_many_mounts(void **state)
 
 	(void)state;
 	for (int i = 0; i < 900; i++)
-		at += (size_t)snprintf(text + at, size - at, "%d 1 0:9 / /m/%0*d rw - tmpfs x rw\n", i,
-				       i == 450 ? 20000 : 300, i);
+		at += (size_t)snprintf(text + at, size - at, "%d 1 0:9 / /m/%0*d rw - tmpfs x rw\n",
+				       i, i == 450 ? 20000 : 300, i);
 	snprintf(text + at, size - at, V2_MOUNT);
 	put("proc/self/cgroup", "0::/\n");
 	put("proc/self/mountinfo", text);
@@ -348,8 +350,12 @@ static void test_line_across_reads(void **state)
 
 static void test_damaged(void **state)
 {
-	static const char *const memory[] = { "", "\n", "lots\n", "-1\n", "12x\n", "0x10\n", " 7\n" };
-	static const char *const cpu[] = { "", "max\n", "100000\n", "0 100000\n", "5 0\n", "x y\n" };
+	static const char *const memory[] = {
+		"", "\n", "lots\n", "-1\n", "12x\n", "0x10\n", " 7\n",
+	};
+	static const char *const cpu[] = {
+		"", "max\n", "100000\n", "0 100000\n", "5 0\n", "x y\n",
+	};
 	static const char *const mounts[] = { "", "\n", " - cgroup2\n", "1 2 3 / - cgroup2 x\n",
 					      "- - -\n", " - cgroup2 a b\n", "1 2 3 4 5" };
 	static const char *const groups[] = { "", ":", "::", "0:", "0::\n", "x\n\n", "0::/a" };

@@ -55,7 +55,9 @@ static void test_reserve(void **state)
 
 static void test_reserve_refused(void **state)
 {
-	static const size_t absurd[] = { 0, SIZE_MAX, SIZE_MAX - 8191, SIZE_MAX / 2, SIZE_MAX - GIB };
+	static const size_t absurd[] = {
+		0, SIZE_MAX, SIZE_MAX - 8191, SIZE_MAX / 2, SIZE_MAX - GIB,
+	};
 	struct rlimit old, little;
 	void *range;
 
@@ -124,11 +126,23 @@ static void test_back(void **state)
 	assert_int_equal(got.pages_1g, 0);
 	back_twice(4 * MIB, &from_top, &got);
 	assert_int_equal(got.pages_1g, 0);
-	/* Ranges that no huge page divides. */
-	back_twice(64 << 10, &from_top, &got);
-	assert_int_equal(got.base, 64 << 10);
-	back_twice(3 * MIB, &from_top, &got);
-	assert_int_equal(got.base, 3 * MIB);
+}
+
+/* Too short, too long by half a page, and at a wrong address. */
+static void test_no_huge_page_divides(void **state)
+{
+	static const size_t at[] = { 0, 0, MIB }, length[] = { 64 << 10, 3 * MIB, 2 * MIB };
+	char *range = mews_place_reserve(8 * MIB, 2 * MIB);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct mews_backing got = { 0 };
+
+		assert_int_equal(mews_place_back(range + at[i], length[i], &from_top, &got), 0);
+		assert_int_equal(got.base, length[i]);
+		assert_int_equal(mews_place_discard(range + at[i], length[i]), 0);
+	}
+	mews_place_release(range, 8 * MIB);
 }
 
 static void test_resident(void **state)
@@ -493,6 +507,7 @@ int main(void)
 		cmocka_unit_test(test_reserve_refused),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_back),
+		cmocka_unit_test(test_no_huge_page_divides),
 		cmocka_unit_test(test_resident),
 		cmocka_unit_test(test_counts_add_up),
 		cmocka_unit_test(test_binding),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Placement where the kernel refuses: every call of every action, once at each place and then
- * always, with base pages and with huge ones; afterwards the range is as it was, and nothing is left
- * mapped, open or reserved. And a kernel that does not know the newer calls.
+ * always, with base pages and with huge ones; afterwards the range is as it was, and nothing is
+ * left mapped, open or reserved. And a kernel that does not know the newer calls.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,8 +50,11 @@ static bool run_reserve(char *range)
 static bool run_back(char *range, const struct mews_place_request *request)
 {
 	struct mews_backing got = { 0 };
-	int result = mews_place_back(range + 2 * MIB, 2 * MIB, request, &got);
+	int result;
 
+	errno = 77;
+	result = mews_place_back(range + 2 * MIB, 2 * MIB, request, &got);
+	assert_int_equal(errno, 77);
 	assert_true(result == 0 || result == -ENOMEM);
 	assert_int_equal(total(&got), result == 0 ? 2 * MIB : 0);
 	/* Huge pages are in their file at once; that they are mapped too may have been refused. */

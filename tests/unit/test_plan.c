@@ -151,7 +151,7 @@ static void check_geometry(void)
 	}
 }
 
-/* The tail of a slab, and what the stride adds: bounded where the pool is large enough to choose. */
+/* The tail of a slab is bounded where the pool is large enough to choose. */
 static void check_waste(void)
 {
 	uint64_t used = block_offset(plan.slab_blocks - 1) + plan.stride;
@@ -249,7 +249,8 @@ static void check_plan(const struct mews_topology *t)
 	assert_true(plan.initial_blocks <= plan.max_blocks);
 	assert_true(plan.oversize_limit > 0);
 	if (request.max_blocks == 0 && plan.max_blocks > plan.slab_blocks)
-		assert_true(plan.max_blocks / plan.slab_blocks * plan.slab_bytes <= plan.hard_limit);
+		assert_true(plan.max_blocks / plan.slab_blocks * plan.slab_bytes <=
+			    plan.hard_limit);
 }
 
 /* How many of all combinations are planned: one in so many. Under valgrind each takes long. */
@@ -499,7 +500,7 @@ static void test_nodes(void **state)
 	assert_int_equal(plan.nodes, 2);
 	assert_int_equal(plan.window_node[1], 2);
 	assert_int_equal(plan.cpu_window[0], 0);
-	assert_int_equal(plan.cpu_window[2], 1);        /* on node 1: node 2 is nearer than node 0 */
+	assert_int_equal(plan.cpu_window[2], 1);        /* on node 1: nearer to 2 than to 0 */
 	assert_int_equal(plan.cpu_window[4], 1);
 	assert_int_equal(plan.depots, 3);
 	make("node-without-cpus");
@@ -588,7 +589,8 @@ static void test_pure(void **state)
 	(void)state;
 	faults_install();
 	make("eight-nodes");
-	assert_int_equal(mews_plan_make(machine("eight-nodes"), &limits, &request, &again, NULL), 0);
+	assert_int_equal(mews_plan_make(machine("eight-nodes"), &limits, &request, &again, NULL),
+			 0);
 	assert_int_equal(faults_counted(FAULTS_ANY), 0);
 	faults_remove();
 	same_numbers(plan.cpu_window, again.cpu_window, plan.cpu_ids);

@@ -344,7 +344,7 @@ static void test_bad_xml(void **state)
 	static const char *const texts[] = {
 		"", "no XML", "<?xml version=\"1.0\"?>", "<topology", "<topology version=\"2.0\">",
 		"<?xml version=\"1.0\"?>\n<topology version=\"2.0\">\n</topology>\n",
-		"<?xml version=\"1.0\"?>\n<topology version=\"2.0\"><object type=\"Machine\"/></topology>",
+		"<topology version=\"2.0\"><object type=\"Machine\"/></topology>",
 		"<?xml version=\"1.0\"?>\n<topology version=\"9.0\">\n<object type=\"PU\"/>\n",
 	};
 
@@ -388,7 +388,8 @@ static void test_truncated_xml(void **state)
 static void test_bad_synthetic(void **state)
 {
 	static const char *const texts[] = {
-		"", "x", "pu", "pu:0", "pu:-1", "core:2", "pack:2(", "pack:2[", "node:2 node:2 pu:2(",
+		"", "x", "pu", "pu:0", "pu:-1", "core:2", "pack:2(", "pack:2[",
+		"node:2 node:2 pu:2(",
 		"pu:8193", "pu:100000000", "core:100000 pu:100000", "99999999999999999999999 4",
 		"node:1025 pu:1", "node:8192 pu:1", "node:2 core:4096 pu:2",
 		"node:2(indexes=3,2000000000) pu:1", "pu:2(indexes=0,400000000)",
