@@ -129,6 +129,18 @@ static void run_limit(const struct stress *stress)
 	arena_close(&arena);
 }
 
+/* Far more blocks than are wanted: no lease may fail, wherever the blocks lie. */
+static void run_spare(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 3000);
+	threads_run(stress_threads(stress, 8), stress->seed, &arena, hand_worker);
+	CHECK(atomic_load(&arena.failures) == 0, "%llu leases were refused, at most 800 of 3000 "
+	      "blocks were out", (unsigned long long)atomic_load(&arena.failures));
+	arena_close(&arena);
+}
+
 static void *watch(void *argument)
 {
 	struct worker *worker = argument;
@@ -198,6 +210,7 @@ const struct scenario stress_mix[] = {
 	{ "handover", "blocks are returned by other threads than leased them", run_handover },
 	{ "migrate", "threads move between CPUs, by themselves and by others", run_migrate },
 	{ "limit", "fewer blocks than wanted", run_limit },
+	{ "spare", "more blocks than wanted", run_spare },
 	{ "watched", "statistics are read all the time", run_watched },
 	{ "oversize", "mappings of their own come and go", run_oversize },
 	{ NULL, NULL, NULL },

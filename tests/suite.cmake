@@ -89,3 +89,12 @@ mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plan
 if(NOT MEWS_SANITIZE)
 	include(environment/environment.cmake)
 endif()
+
+# Memory beside the blocks: as it is shipped, not under a sanitizer's own tables.
+if(NOT MEWS_SANITIZE)
+	mews_suite(memory memory.c)
+	foreach(kind rseq fallback)
+		mews_run_test(suite/memory-${kind} LABELS suite COMMAND memory --kind ${kind})
+	endforeach()
+	mews_run_test(suite/memory-planted LABELS suite COMMAND memory --plant fat)
+endif()

@@ -13,7 +13,7 @@
 #include "../support/check.h"
 #include "../support/threads.h"
 
-#define COUNT 2000
+#define COUNT 20000
 #define SIZE 4032
 
 static struct mews_pool *pool;
