@@ -241,6 +241,7 @@ def main():
     servers = {a: Server(options.httpd, a, extra) for a in ALLOCATORS}
     for line in servers["mews"].greeting[:-1]:
         print(line)
+    others = os.getloadavg()[0]
     results = load(servers, options.rounds, options.seconds)
     after_load = measure_memory(servers)
     staying = [burst(server) for server in servers.values()]
@@ -250,7 +251,7 @@ def main():
     for server in servers.values():
         server.stop()
     print(f"{options.rounds} rounds of {options.seconds} s a route and allocator; both servers and "
-          f"wrk share {len(os.sched_getaffinity(0))} CPUs")
+          f"wrk share {len(os.sched_getaffinity(0))} CPUs; load average before: {others:.1f}")
     print_routes(results)
     print_ends(servers, after_load, after_burst)
     if options.json:
