@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* In place of count_malloc.c where a sanitizer owns malloc: nothing is counted, and that is said. */
+/* In place of count_malloc.c where a sanitizer owns malloc: it says that none is counted. */
 #include "count_malloc.h"
 
 const bool malloc_is_counted = false;

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Drives two httpd, one on a mews pool and one on malloc, with wrk, and prints one table.
 
-Called by tools/run. Both servers run all the time; each route is driven for a short while on the one
-and then on the other, the order turning from round to round, so that whatever else the machine does
-meets both. Figures are medians over the rounds, with the least and the most beside them.
+Called by tools/run. Both servers run all the time; each route is driven for a short while on the
+one and then on the other, the order turning from round to round, so that whatever else the machine
+does meets both. Figures are medians over the rounds, with the least and the most beside them.
 """
 import argparse
 import json
@@ -117,7 +117,7 @@ def slow_client(server):
 
 
 def burst(server):
-    """Answers that nobody takes pile up in the server, under load; returns the clients that stay."""
+    """Answers that nobody takes pile up in the server, under load. Returns who stays."""
     clients = [slow_client(server) for _ in range(BURST_CLIENTS)]
     run_wrk(server, ROUTES[0], 1)
     for client in clients[:-BURST_STAY]:
@@ -172,7 +172,10 @@ def measure_memory(servers):
 
 
 def short(value):
-    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.1f}k" if value >= 1e3 else f"{value:.0f}"
+    for unit, letter in (1e6, "M"), (1e3, "k"):
+        if value >= unit:
+            return f"{value / unit:.1f}{letter}"
+    return f"{value:.0f}"
 
 
 def time_of(us):

@@ -20,7 +20,7 @@ static const struct argp_option table[] = {
 	{ "allocator", KEY_ALLOCATOR, "KIND", 0, "Where buffers come from: mews or malloc (mews)", 1 },
 	{ "mode", KEY_MODE, "MODE", 0, "Mode of the pool: server or workstation (the pool decides)", 1 },
 	{ "block-size", KEY_BLOCK_SIZE, "BYTES", 0, "Usable bytes of a block, 1024 or more (4032)", 1 },
-	{ "max-blocks", KEY_MAX_BLOCKS, "N", 0, "Most blocks; past it clients get 503 (no limit of ours)", 1 },
+	{ "max-blocks", KEY_MAX_BLOCKS, "N", 0, "Most blocks; past them: 503 (the pool's limit)", 1 },
 	{ "max-connections", KEY_MAX_CONNECTIONS, "N", 0, "Most connections a thread (16384)", 2 },
 	{ "max-body", KEY_MAX_BODY, "BYTES", 0, "Longest body of a request (16 MiB)", 2 },
 	{ "timeout", KEY_TIMEOUT, "SECONDS", 0, "For a head, each part of a body, each write (10)", 2 },
