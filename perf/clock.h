@@ -2,9 +2,10 @@
 /*
  * The clock of the benches (layer 6): time, core cycles, and what else the CPU will count. Called
  * by measure.c and team.c. Cycles come from perf_event where the machine allows it. Where it does
- * not (most virtual machines), they are calibrated: a chain of dependent one-cycle additions is timed
- * right before and right after the measured batch, which gives the time stamp counter's ticks per
- * core cycle at that moment. Invariant: the kind of the cycles is always told (perf_cycles_kind).
+ * not (most virtual machines), they are calibrated: a chain of dependent one-cycle additions is
+ * timed right before and right after the measured batch, which gives the time stamp counter's ticks
+ * per core cycle at that moment. Invariant: the kind of the cycles is always told, by
+ * perf_cycles_kind.
  */
 #ifndef PERF_CLOCK_H
 #define PERF_CLOCK_H

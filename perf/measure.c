@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 
@@ -26,6 +27,15 @@ struct measurement {
 	double ticks[SAMPLES];
 	double event[PERF_EVENTS][SAMPLES];
 };
+
+void *perf_lines(size_t bytes)
+{
+	void *memory;
+
+	if (posix_memalign(&memory, 64, bytes))
+		abort();
+	return memset(memory, 0, bytes);
+}
 
 static int compare(const void *a, const void *b)
 {

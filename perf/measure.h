@@ -11,8 +11,8 @@
 
 /*
  * Runs loop in batches of about 50 us on a thread of its own (so that no allocator takes a short
- * cut for programs with one thread), one batch for each perf_next. Reports the medians of one block's
- * lease and return: cycles, ns, and what perf_event counts.
+ * cut for programs with one thread), one batch for each perf_next. Reports the medians of one
+ * block's lease and return: cycles, ns, and what perf_event counts.
  */
 void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf_loop *loop,
 		  struct perf_local *local);
@@ -54,6 +54,9 @@ int perf_team_run(struct perf_team *team);
 /* How many CPUs this process may use, and pins the caller to the i-th of them (modulo). */
 int perf_cpus(void);
 void perf_pin(int i);
+
+/* Zeroed memory that starts at a cache line; never NULL. */
+void *perf_lines(size_t bytes);
 
 /* Sorts values; the q-quantile, 0 <= q <= 1. */
 double perf_quantile(double *value, int count, double q);

@@ -8,7 +8,7 @@
 
 #include "measure.h"
 
-#define BATCHES 60
+#define BATCHES 20
 
 struct single {
 	const struct perf_backend *backend;
@@ -29,7 +29,7 @@ static void run_single(struct perf_run *run, const void *closure)
 		perf_skip(run, problem);
 		return;
 	}
-	local.block = calloc(count, sizeof(*local.block));
+	local.block = perf_lines(count * sizeof(*local.block));
 	local.order = order = perf_order_of(single->order, count);
 	perf_measure(run, backend, single->loop, &local);
 	free(order);

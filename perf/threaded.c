@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails.
- * Called by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what a CPU
- * gives, and cpu_ns (CPU time / operations), which other processes disturb less.
+ * Called by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what
+ * a CPU gives, and cpu_ns (CPU time / operations), which other processes disturb less.
  */
 #include "workloads.h"
 
@@ -48,7 +48,7 @@ static void hold(struct perf_member *member, uint32_t held, unsigned percent_rem
 	local->count = 1;
 	local->held = held;
 	local->order = perf_choices((uint32_t)member->index + 1, percent_remote);
-	local->block = calloc(held, sizeof(*local->block));
+	local->block = perf_lines(held * sizeof(*local->block));
 	for (uint32_t i = 0; i < held; i++)
 		local->block[i] = member->team->backend->lease();
 }
