@@ -111,14 +111,14 @@ static void double_after_a_lease(struct place *place)
 
 static void foreign_stack(struct place *place)
 {
-	int local;
+	int local = 0;
 
 	give(place, &local);
 }
 
 static void foreign_heap(struct place *place)
 {
-	void *heap = malloc(64);
+	void *heap = calloc(1, 64);
 
 	give(place, heap);
 	free(heap);
@@ -161,7 +161,7 @@ static void foreign_other_pool(struct place *place)
 
 static void foreign_in_bulk(struct place *place)
 {
-	int local;
+	int local = 0;
 	void *blocks[] = { take(place, 0), &local, take(place, 1) };
 
 	place->wrong = &local;
@@ -312,7 +312,7 @@ static void misuse_after_dispose(void)
 	struct told told = { .block = NULL };
 	struct mews_pool *pool = open_pool(&told);
 	void *blocks[3];
-	int local;
+	int local = 0;
 
 	check_context("after dispose", 0);
 	CHECK(mews_lease_many(pool, blocks, 3) == 3, "3 blocks");
