@@ -2,6 +2,7 @@
 /*
  * The backends of perf-bench (layer 6): the limits, malloc, and mews from the shared library.
  */
+#include "limits.h"
 #include "workloads.h"
 
 extern const struct perf_backend perf_nothing, perf_empty, perf_mutex, perf_malloc;
@@ -20,4 +21,7 @@ const char *perf_prepare(int *argc, char **argv)
 	return NULL;
 }
 
-void perf_add_others(void) {}
+void perf_add_others(void)
+{
+	perf_add_limits();
+}
