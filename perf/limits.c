@@ -2,10 +2,10 @@
 /*
  * What this CPU's stores cost (layer 6): the reasons behind the limits, as benches of their own.
  * Registered by backends_shared.c. `stores/lines:N`: a loop of N stores, each to another line than
- * the one before it; `stores/pair`: as an inline pair writes. `forward/...`: a pointer that is loaded,
- * changed and stored in one place, as a cache's `cur` is: by a constant, by a register, and through
- * an address with an index.
- * Invariant: nothing but the named instructions and a counter stands in a loop.
+ * the one before it; `stores/pair`: as an inline pair writes. `forward/...`: a pointer that is
+ * loaded, changed and stored in one place, as a cache's `cur` is: by a constant, by a register, and
+ * through an address with an index. Invariant: nothing but the named instructions and a counter
+ * stands in a loop.
  */
 #include "limits.h"
 
