@@ -134,12 +134,17 @@ uint64_t perf_ticks(void)
 	return perf_tick_fenced();
 }
 
-static double nanoseconds(void)
+static double nanoseconds(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+	clock_gettime(clock, &now);
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+double perf_cpu_ns(bool whole_process)
+{
+	return nanoseconds(whole_process ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID);
 }
 
 double perf_ticks_a_ns(void)
@@ -150,11 +155,11 @@ double perf_ticks_a_ns(void)
 
 	if (rate > 0)
 		return rate;
-	start = nanoseconds();
+	start = nanoseconds(CLOCK_MONOTONIC_RAW);
 	ticks = perf_ticks();
-	while (nanoseconds() - start < 2e7)
+	while (nanoseconds(CLOCK_MONOTONIC_RAW) - start < 2e7)
 		;
-	rate = (double)(perf_ticks() - ticks) / (nanoseconds() - start);
+	rate = (double)(perf_ticks() - ticks) / (nanoseconds(CLOCK_MONOTONIC_RAW) - start);
 	return rate;
 }
 

@@ -42,6 +42,9 @@ void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample);
 uint64_t perf_ticks(void);
 double perf_ticks_a_ns(void);
 
+/* CPU time in ns, of the calling thread or of the process: what other processes disturb least. */
+double perf_cpu_ns(bool whole_process);
+
 /* "counted (perf_event, user only)" or "calibrated (...)": what the cycles of this process are. */
 const char *perf_cycles_kind(void);
 

@@ -168,16 +168,16 @@ static double kernel_ns(uint64_t blocks, size_t block_size)
 {
 	size_t bytes = (blocks * block_size + (4u << 20)) & ~(size_t)((2u << 20) - 1);
 	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t start = perf_ticks();
+	double start = perf_cpu_ns(false);
 
 	if (memory == MAP_FAILED)
 		return -1;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
 	for (size_t at = 0; at < bytes; at += 4096)
 		*(volatile char *)(memory + at) = 1;
-	start = perf_ticks() - start;
+	start = perf_cpu_ns(false) - start;
 	munmap(memory, bytes);
-	return (double)start / perf_ticks_a_ns() / (double)blocks;
+	return start / (double)blocks;
 }
 
 static void *growth_thread(void *arg)
@@ -188,11 +188,10 @@ static void *growth_thread(void *arg)
 	perf_counter(filled->run, "ns_kernel", kernel_ns(filled->count, filled->local.block_size));
 	filled->backend->enter();
 	while (perf_next(filled->run)) {
-		uint64_t start = perf_ticks();
-		double ns;
+		double ns = perf_cpu_ns(false);
 
 		filled->backend->fill(&filled->local, filled->count);
-		ns = (double)(perf_ticks() - start) / perf_ticks_a_ns();
+		ns = perf_cpu_ns(false) - ns;
 		perf_seconds(filled->run, ns / 1e9);
 		perf_counter(filled->run, "ns", ns / (double)filled->count);
 		give_all(filled);
@@ -295,9 +294,14 @@ static void *churn_member(void *arg)
 	return NULL;
 }
 
-/* Microseconds of one thread's start, its 32 leases and returns where it has a backend, its end. */
-static double churn_us(const struct perf_backend *backend, int threads)
+/* Microseconds, and of the CPU, of one thread's start, its 32 leases and returns, its end. */
+struct churn {
+	double us, cpu_us;
+};
+
+static struct churn churn(const struct perf_backend *backend, int threads)
 {
+	double cpu = perf_cpu_ns(true);
 	uint64_t start = perf_ticks();
 
 	for (int i = 0; i < threads; i++) {
@@ -307,7 +311,10 @@ static double churn_us(const struct perf_backend *backend, int threads)
 			abort();
 		pthread_join(thread, NULL);
 	}
-	return (double)(perf_ticks() - start) / perf_ticks_a_ns() / 1e3 / threads;
+	return (struct churn){
+		.us = (double)(perf_ticks() - start) / perf_ticks_a_ns() / 1e3 / threads,
+		.cpu_us = (perf_cpu_ns(true) - cpu) / 1e3 / threads,
+	};
 }
 
 static void run_churn(struct perf_run *run, const void *closure)
@@ -315,19 +322,23 @@ static void run_churn(struct perf_run *run, const void *closure)
 	const struct perf_backend *backend = closure;
 	const char *problem = backend->set_up((size_t)perf_argument(run, 0));
 	int threads = (int)perf_argument(run, 1);
-	double before, us;
+	struct churn with, bare;
+	double before;
 
 	if (problem) {
 		perf_skip(run, problem);
 		return;
 	}
-	churn_us(backend, threads / 10);
+	churn(backend, threads / 10);
 	before = held_bytes();
 	while (perf_next(run)) {
-		us = churn_us(backend, threads);
-		perf_seconds(run, us * threads / 1e6);
-		perf_counter(run, "us", us);
-		perf_counter(run, "us_bare", churn_us(NULL, threads));
+		with = churn(backend, threads);
+		bare = churn(NULL, threads);
+		perf_seconds(run, with.us * threads / 1e6);
+		perf_counter(run, "us", with.us);
+		perf_counter(run, "us_bare", bare.us);
+		perf_counter(run, "cpu_us", with.cpu_us);
+		perf_counter(run, "cpu_us_bare", bare.cpu_us);
 	}
 	perf_counter(run, "growth_mib", (held_bytes() - before) / MIB);
 	backend->tear_down();

@@ -24,14 +24,6 @@ struct entry {
 	pthread_t thread;
 };
 
-static double thread_cpu(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 int perf_cpus(void)
 {
 	cpu_set_t set;
@@ -70,13 +62,13 @@ static void *member_thread(void *arg)
 	if (team->prepare)
 		team->prepare(member);
 	pthread_barrier_wait(&entry->gate->ready);
-	cpu = thread_cpu();
+	cpu = perf_cpu_ns(false);
 	member->start = perf_ticks();
 	/* relaxed: only the end depends on it */
 	while (!atomic_load_explicit(&team->stop, memory_order_relaxed))
 		member->operations += team->chunk(member);
 	member->end = perf_ticks();
-	member->cpu_seconds = thread_cpu() - cpu;
+	member->cpu_seconds = (perf_cpu_ns(false) - cpu) / 1e9;
 	pthread_barrier_wait(&entry->gate->ready);
 	if (team->finish)
 		team->finish(member);
