@@ -309,6 +309,8 @@ static void test_no_leak(void **state)
 			before = maps_read();
 	}
 	after = maps_read();
+	if (!maps_tell())
+		skip();
 	assert_true(after.count <= before.count + 1);
 	assert_true(after.bytes <= before.bytes + (1 << 20));
 }

@@ -56,6 +56,22 @@ struct maps maps_read(void)
 	return maps;
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define TSAN true
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TSAN true
+#endif
+#endif
+#if !defined(TSAN)
+#define TSAN false
+#endif
+
+bool maps_tell(void)
+{
+	return !TSAN;
+}
+
 struct question {
 	uintptr_t addr;
 	bool readable;

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Caches: open, closed, and what the sequences make of each; a closer takes all there is. */
+#include <stdio.h>
+#include <string.h>
+#include "../../lib/cache.h"
+#include "../support/suite.h"
+#include "../support/threads.h"
+
+static struct mews_pool *pool;
+static struct mews_control *control;
+static unsigned cpu;
+
+static int set_up(void **state)
+{
+	const struct mews_pool_config config = {
+		.size = sizeof(config), .block_size = 64, .max_blocks = 4000,
+		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP,
+	};
+	void *block;
+
+	(void)state;
+	if (mews_pool_create(&config, &pool))
+		return -1;
+	control = mews_control_of(pool);
+	cpu = threads_pin(0);
+	block = mews_lease(pool);
+	mews_return(pool, block);
+	return block ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return mews_pool_dispose(pool);
+}
+
+static uint32_t state_of(void)
+{
+	return atomic_load(&control->sides.side[cpu].cache_state);
+}
+
+static void test_open_by_use(void **state)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(pool, cpu);
+
+	(void)state;
+	assert_int_equal(state_of(), MEWS_CACHE_OPEN);
+	assert_ptr_equal(cache->base, cache->slots);
+	assert_ptr_equal(cache->limit, cache->slots + control->plan.cache_capacity);
+	assert_true(mews_cache_count(control, cpu) > 0);
+}
+
+static void test_close_takes_all(void **state)
+{
+	void *blocks[MEWS_CACHE_SLOTS_MAX], *one;
+	size_t before = mews_cache_count(control, cpu);
+
+	(void)state;
+	assert_int_equal(mews_cache_close(control, cpu, blocks), before);
+	assert_int_equal(state_of(), MEWS_CACHE_CLOSED);
+	assert_int_equal(mews_cache_count(control, cpu), 0);
+	assert_null(mews_seq_lease(pool, __rseq_offset));
+	assert_int_equal(mews_seq_lease_many(pool, __rseq_offset, &one, 1), 0);
+	assert_int_equal(mews_seq_return(pool, __rseq_offset, blocks[0]), 0);
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, 1), 0);
+	assert_int_equal(mews_cache_close(control, cpu, blocks + before), 0);
+	mews_cache_open(control, cpu);
+	mews_cache_open(control, cpu);
+	assert_int_equal(state_of(), MEWS_CACHE_OPEN);
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, before), before);
+}
+
+/* Full and empty are found by the sequences, one by one and in bulk, to the block. */
+static void test_bounds(void **state)
+{
+	uint32_t capacity = control->plan.cache_capacity;
+	void *blocks[MEWS_CACHE_SLOTS_MAX + 1], *again[MEWS_CACHE_SLOTS_MAX + 1];
+	size_t had = mews_cache_close(control, cpu, blocks), got;
+
+	(void)state;
+	got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 1 - had);
+	assert_int_equal(got, capacity + 1);
+	mews_cache_open(control, cpu);
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, capacity - 1),
+			 capacity - 1);
+	assert_true(mews_seq_return(pool, __rseq_offset, blocks[capacity - 1]));
+	assert_false(mews_seq_return(pool, __rseq_offset, blocks[capacity]));
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks + capacity, 1), 0);
+	assert_int_equal(mews_cache_count(control, cpu), capacity);
+	assert_int_equal(mews_seq_lease_many(pool, __rseq_offset, again, capacity), capacity);
+	assert_memory_equal(again, blocks, capacity * sizeof(void *));
+	assert_null(mews_seq_lease(pool, __rseq_offset));
+	mews_slabs_put(&control->slabs, blocks, capacity + 1, NULL, NULL);
+}
+
+/* A partial bulk: what is there, what fits. */
+static void test_partial_bulk(void **state)
+{
+	uint32_t capacity = control->plan.cache_capacity;
+	void *blocks[2 * MEWS_CACHE_SLOTS_MAX];
+	size_t had = mews_cache_close(control, cpu, blocks);
+	size_t got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 5 - had);
+
+	(void)state;
+	mews_cache_open(control, cpu);
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, 3), 3);
+	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks + 3, got - 3 < 504 ?
+					      got - 3 : 504), capacity - 3);
+	assert_int_equal(mews_cache_count(control, cpu), capacity);
+	assert_int_equal(mews_seq_lease_many(pool, __rseq_offset, blocks, capacity - 2), capacity - 2);
+	assert_int_equal(mews_seq_lease_many(pool, __rseq_offset, blocks + capacity - 2, 9), 2);
+	mews_slabs_put(&control->slabs, blocks, got, NULL, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_open_by_use, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_close_takes_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_partial_bulk, set_up, tear_down),
+	};
+
+	if (__rseq_size == 0) {
+		puts("skip: no restartable sequences, no caches");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
