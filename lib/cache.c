@@ -105,12 +105,18 @@ size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
 	return (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
 }
 
-void mews_cache_reset(struct mews_control *control, uint32_t cpu)
+void mews_cache_freeze(struct mews_control *control, uint32_t cpu)
+{
+	if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_OPEN)
+		return;
+	shut(mews_cache_of(control->pool, cpu));
+	mews_fence_cpu(cpu);
+}
+
+void mews_cache_thaw(struct mews_control *control, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 
-	if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_BUSY)
-		return;
-	prepare(control, cpu, cache);
-	settle(control, cpu, MEWS_CACHE_CLOSED);
+	if (atomic_load(&control->sides.side[cpu].cache_state) == MEWS_CACHE_OPEN)
+		store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
 }

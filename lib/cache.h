@@ -25,7 +25,11 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 /* Blocks in cpu's cache; a moment's value. */
 size_t mews_cache_count(const struct mews_control *control, uint32_t cpu);
 
-/* In the child of a fork: a cache whose opener or closer is gone is closed, and its blocks are out. */
-void mews_cache_reset(struct mews_control *control, uint32_t cpu);
+/*
+ * Shuts cpu's cache around a fork and opens it again as it was: nothing is taken, so cur stays, and
+ * a return that read it before is still right after. Not concurrent with open and close.
+ */
+void mews_cache_freeze(struct mews_control *control, uint32_t cpu);
+void mews_cache_thaw(struct mews_control *control, uint32_t cpu);
 
 #endif

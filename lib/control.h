@@ -30,6 +30,8 @@
 _Static_assert(MEWS_CACHE_STRIDE == 1 << MEWS_CACHE_SHIFT, "the stride is a shift in the sequences");
 _Static_assert(sizeof(struct mews_cpu_cache) == 64, "a cache's header is one line");
 
+#define MEWS_HOLDERS_BIAS (UINT64_C(1) << 62)
+
 enum mews_state {
 	MEWS_LIVE,
 	MEWS_DRAINING,          /* caches stay closed, returns go to the slabs */
@@ -46,8 +48,9 @@ struct mews_control {
 	struct mews_sides sides;
 	mews_word *leased;              /* CHECKED: bit by block number: it is out */
 	mews_word *dropped;             /* DISPOSED: bit by block number: it came back */
-	/* Holders of a pool that may end: BIAS while it lives, then blocks out and drains under way. */
+	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */
 	mews_word holders;
+	_Atomic uint32_t frozen;        /* futex: a fork is under way: see process.c */
 	_Atomic uint32_t draining;      /* a drain is under way */
 	_Atomic uint32_t drain_returns; /* futex: returns during a drain */
 	mews_word double_returns, foreign_pointers, interior_pointers;

@@ -12,8 +12,6 @@
 #include "ledger.h"
 #include "process.h"
 
-#define BIAS (UINT64_C(1) << 62)
-
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {
 	size_t slabs, depots, oversize, sides, link, leased, dropped, plan, end;
@@ -88,8 +86,7 @@ static int make_plan(const struct mews_pool_config *config, struct mews_plan *pl
 		return error;
 	mews_limits_read("", 0, &limits);
 	error = mews_plan_make(topology, &limits, &request, plan, NULL);
-	if (error)
-		mews_process_topology_release();
+	mews_process_topology_release();
 	return error;
 }
 
@@ -166,16 +163,21 @@ static void wire(struct mews_control *control, char *region, const struct layout
 	};
 	control->leased = (mews_word *)(region + layout->leased);
 	control->dropped = (mews_word *)(region + layout->dropped);
-	atomic_store(&control->holders, BIAS);
+	atomic_store(&control->holders, MEWS_HOLDERS_BIAS);
 }
 
-static void tell_degraded(struct mews_control *control, const struct mews_pool_config *config)
+/* config: as the caller gave it; first_maximum: blocks of the first plan made from it. */
+static void tell_degraded(struct mews_control *control, const struct mews_pool_config *config,
+			  uint64_t first_maximum)
 {
 	uint64_t huge = 0;
 	uint32_t i;
 
 	if (control->path == MEWS_PATH_FALLBACK)
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL, control->path_reason);
+	if (!config->max_blocks && control->plan.max_blocks < first_maximum)
+		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
+			    "address space was refused: the default maximum is lowered");
 	for (i = 0; i < control->slabs.windows; i++)
 		huge += control->slabs.window[i].backed_1g + control->slabs.window[i].backed_2m;
 	if ((config->page_policy == MEWS_PAGES_1G || config->page_policy == MEWS_PAGES_2M) &&
@@ -194,11 +196,12 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	char *region;
 	int error;
 
-	if (mews_plan_numbers(plan) >= MEWS_NONE)
-		return -EINVAL;
-	region = map_region(plan, path == MEWS_PATH_CHECKED, &layout);
-	if (!region)
+	region = mews_plan_numbers(plan) < MEWS_NONE ?
+		 map_region(plan, path == MEWS_PATH_CHECKED, &layout) : NULL;
+	if (!region) {
+		mews_plan_free(plan);
 		return -ENOMEM;
+	}
 	control = (struct mews_control *)region;
 	adopt_plan(control, plan, region, &layout);
 	wire(control, region, &layout);
@@ -222,28 +225,54 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	return 0;
 }
 
+/*
+ * Plans and builds. A caller who sets no maximum gets half as much, and half again, where address
+ * space is refused (valgrind, RLIMIT_AS, strict overcommit): down to 1/1024 of the first plan.
+ */
+static int plan_and_build(struct mews_pool_config config, struct mews_control **control,
+			  uint64_t *first_maximum)
+{
+	bool may_shrink = config.max_blocks == 0;
+	struct mews_plan plan;
+	int error;
+
+	for (*first_maximum = 0;; config.max_blocks /= 2) {
+		error = make_plan(&config, &plan);
+		if (error)
+			return error;
+		config.max_blocks = plan.max_blocks;
+		*first_maximum = *first_maximum ? *first_maximum : plan.max_blocks;
+		error = build(&config, &plan, control);
+		if (error != -ENOMEM || !may_shrink || config.max_blocks / 2 == 0 ||
+		    config.max_blocks / 2 < *first_maximum / 1024 ||
+		    config.max_blocks / 2 < config.initial_blocks)
+			return error;
+	}
+}
+
 MEWS_API int mews_pool_create(const struct mews_pool_config *given, struct mews_pool **pool)
 {
+	const struct mews_topology *topology;
 	struct mews_pool_config config;
 	struct mews_control *control;
-	struct mews_plan plan;
+	uint64_t first_maximum;
 	int error;
 
 	if (!pool)
 		return -EINVAL;
 	*pool = NULL;
 	error = read_config(given, &config);
-	if (!error)
-		error = make_plan(&config, &plan);
+	if (!error) /* held while the pool lives, so that the next one need not load it again */
+		error = mews_process_topology(&topology);
 	if (error)
 		return error;
-	error = build(&config, &plan, &control);
+	error = plan_and_build(config, &control, &first_maximum);
 	if (error) {
 		mews_process_topology_release();
 		return error;
 	}
 	mews_process_enter(control);
-	tell_degraded(control, &config);
+	tell_degraded(control, &config, first_maximum);
 	*pool = control->pool;
 	return 0;
 }

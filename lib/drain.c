@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Draining and the end of a pool (layer 5). Both store a state, wait until every operation that saw
+ * Draining, trimming and the end of a pool (layer 5). Drain and dispose store a state, wait until every operation that saw
  * the old one has left the gate, and then collect all free blocks into their slabs. From there the
  * free bits tell the truth: nothing but a lease clears them.
  *
@@ -9,7 +9,7 @@
  *   dispose                                    return, having seen DISPOSED
  *   state = DISPOSED; wait for the gate        set the block's dropped bit; leave the gate
  *   collect; out = carved - free               holders -= 1; 0? free the pool
- *   holders += out - BIAS; 0? free the pool
+ *   holders += out - bias; 0? free the pool
  *
  * A return that set a bit in the slabs instead could do so before the count and subtract after it:
  * its block would be accounted for twice, and the pool freed with a block still out.
@@ -23,7 +23,6 @@
 #include "ledger.h"
 #include "process.h"
 
-#define BIAS (UINT64_C(1) << 62)
 
 static uint64_t out_of(const struct mews_control *control)
 {
@@ -72,7 +71,7 @@ static bool valid(const struct timespec *deadline)
  */
 static int look(struct mews_control *control)
 {
-	struct mews_pass pass = mews_gate_enter(&control->sides, mews_fence_current_cpu());
+	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
 	int result = -ESHUTDOWN;
 
 	if (atomic_load(&control->state) == MEWS_DRAINING) {
@@ -155,18 +154,54 @@ void mews_release_holders(struct mews_control *control, uint64_t count)
 MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 {
 	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+	struct mews_pass pass;
+	uint64_t out;
 
 	if (!pool)
 		return -EINVAL;
 	if (atomic_exchange(&control->state, MEWS_DISPOSED) == MEWS_DISPOSED)
 		return 0;
+	mews_gate_wait(&control->sides);
+	pass = mews_pass_gate(control, mews_fence_current_cpu());
+	mews_collect(control);
+	while (mews_slabs_trim_one(&control->slabs))
+		;
+	out = out_of(control);
+	mews_gate_leave(&pass);
 	mews_process_leave(control);
 	mews_process_topology_release();
-	mews_gate_wait(&control->sides);
-	mews_collect(control);
-	mews_slabs_discard_free(&control->slabs);
-	mews_release_holders(control, BIAS - out_of(control));
+	mews_release_holders(control, MEWS_HOLDERS_BIAS - out);
 	return 0;
+}
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigned budget_us)
+{
+	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
+	int64_t end = now_us() + budget_us;
+	struct mews_pass pass;
+	int result = 0;
+
+	if (!pool)
+		return -EINVAL;
+	pass = mews_pass_gate(control, mews_fence_current_cpu());
+	if (atomic_load(&control->state) == MEWS_DISPOSED)
+		result = -ESHUTDOWN;
+	else if (mews_slabs_backed(&control->slabs) > target_bytes)
+		mews_collect(control);
+	while (!result && mews_slabs_backed(&control->slabs) > target_bytes &&
+	       mews_slabs_trim_one(&control->slabs))
+		if (budget_us && now_us() >= end)
+			result = -EAGAIN;
+	mews_gate_leave(&pass);
+	return result;
 }
 
 void mews_control_destroy(struct mews_control *control)

@@ -6,6 +6,7 @@
  * by distance; and last, at the limit only, what lies unused in other CPUs' caches.
  */
 #include <errno.h>
+#include <sched.h>
 #include "cache.h"
 #include "exchange.h"
 
@@ -205,8 +206,9 @@ static size_t reclaim(struct mews_control *control, const struct mews_pass *pass
 	return got;
 }
 
-size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
-		  size_t direct, size_t batch, int *error)
+/* One look at everything. */
+static size_t fetch_once(struct mews_control *control, const struct mews_pass *pass, void **blocks,
+			 size_t direct, size_t batch, int *error)
 {
 	uint32_t window = control->plan.cpu_window[pass->cpu];
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
@@ -224,6 +226,36 @@ size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, vo
 	if (!got)
 		got = reclaim(control, pass, blocks, direct);
 	return got;
+}
+
+#define PATIENCE_GROWING 1000
+#define PATIENCE_OTHERS 8
+
+/*
+ * At the limit a look may find nothing though blocks are free: another operation has them in hand,
+ * on their way from a cache to a slab, or claimed and not backed yet. So a lease that would fail
+ * gives such operations the CPU, a bounded number of times: they may be preempted for long.
+ */
+size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
+		  size_t direct, size_t batch, int *error)
+{
+	struct mews_slabs *slabs = &control->slabs;
+	uint32_t grown;
+	bool growing;
+	size_t got;
+	int tries;
+
+	for (tries = 0;; tries++) {
+		grown = atomic_load(&slabs->grown);
+		growing = atomic_load(&slabs->growing) > 0;
+		got = fetch_once(control, pass, blocks, direct, batch, error);
+		if (got || *error != ENOBUFS || tries == PATIENCE_GROWING)
+			return got;
+		growing |= atomic_load(&slabs->grown) != grown;
+		if (!growing && (tries >= PATIENCE_OTHERS || !mews_gate_others(&control->sides)))
+			return 0;
+		sched_yield();
+	}
 }
 
 static size_t collect_stack(struct mews_control *control, struct mews_tagstack *stack)

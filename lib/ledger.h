@@ -34,13 +34,17 @@
 #if __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
 #define mews_valgrind_active() (RUNNING_ON_VALGRIND != 0)
-#define mews_valgrind_lease(pool, block, size) VALGRIND_MEMPOOL_ALLOC((pool), (block), (size))
+#define mews_valgrind_lease(pool, block, size, stride)			\
+	do {								\
+		VALGRIND_MAKE_MEM_NOACCESS((block), (stride));		\
+		VALGRIND_MEMPOOL_ALLOC((pool), (block), (size));	\
+	} while (0)
 #define mews_valgrind_return(pool, block) VALGRIND_MEMPOOL_FREE((pool), (block))
 #define mews_valgrind_create(pool) VALGRIND_CREATE_MEMPOOL((pool), 0, 0)
 #define mews_valgrind_destroy(pool) VALGRIND_DESTROY_MEMPOOL(pool)
 #else
 #define mews_valgrind_active() false
-#define mews_valgrind_lease(pool, block, size) ((void)0)
+#define mews_valgrind_lease(pool, block, size, stride) ((void)0)
 #define mews_valgrind_return(pool, block) ((void)0)
 #define mews_valgrind_create(pool) ((void)0)
 #define mews_valgrind_destroy(pool) ((void)0)

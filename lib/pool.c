@@ -77,8 +77,8 @@ static struct operation begin(struct mews_control *control)
 		     (uint32_t)cpu < control->sides.count;
 	struct operation op;
 
-	op.pass = mews_gate_enter(&control->sides,
-				  known ? (uint32_t)cpu : mews_fence_current_cpu());
+	op.pass = mews_pass_gate(control,
+				 known ? (uint32_t)cpu : mews_fence_current_cpu());
 	/* Sequentially consistent, after G1: see side.h. */
 	op.state = atomic_load(&control->state);
 	op.cached = known && op.state == MEWS_LIVE;
@@ -145,7 +145,8 @@ static void enter_leases(struct mews_control *control, void **blocks, size_t cou
 		mews_ledger_set(control->leased, number);
 		mews_asan_hide(blocks[i], control->plan.stride);
 		mews_asan_show(blocks[i], control->plan.block_size);
-		mews_valgrind_lease(control->pool, blocks[i], control->plan.block_size);
+		mews_valgrind_lease(control->pool, blocks[i], control->plan.block_size,
+				    control->plan.stride);
 	}
 }
 

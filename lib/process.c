@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a process has once (layer 5): see process.h. The child of a fork has a copy of each pool, and
- * one thread. Whatever other threads had in hand at that moment (a block, a magazine, a cache they
- * were closing) is out for ever there; the counters that waited for them are reset, and everything
- * else works on. hugetlb pages are shared mappings, so that the kernel can't refuse the child or the
- * parent a copy: the child copies the slabs that it lies in, once, and the parent waits for that.
+ * What a process has once (layer 5): see process.h.
+ *
+ * fork copies the address space page by page while the other threads run: a block that moves from a
+ * cache to a depot meanwhile may be in both, or in neither, in the child. So a fork freezes each
+ * pool: it shuts the caches, and operations wait at the gate until it is over, as their page faults
+ * wait in the kernel. The forking thread itself does not: its signal handlers may lease and return.
+ * What other threads have in hand at that moment is out for ever in the child.
+ *
+ * hugetlb pages are shared mappings, so that the kernel can't refuse the child or the parent a copy:
+ * the child copies the slabs that it lies in, once, and the parent waits for that.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +26,7 @@ static CDS_LIST_HEAD(pools);
 static struct mews_topology *topology;
 static unsigned topology_users;
 static bool handlers_installed;
+static pthread_t forker; /* valid while a pool is frozen */
 /* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
 static uint32_t *copied;
 
@@ -59,6 +66,46 @@ static uint64_t hugetlb_bytes(const struct mews_control *control)
 	return bytes;
 }
 
+static bool frozen_for_me(struct mews_control *control)
+{
+	/* P1: acquires `forker` from P2. */
+	return atomic_load(&control->frozen) && !pthread_equal(forker, pthread_self());
+}
+
+struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
+{
+	const struct timespec step = { .tv_nsec = 1000000 };
+	struct mews_pass pass = mews_gate_enter(&control->sides, cpu);
+
+	while (__builtin_expect(frozen_for_me(control), 0)) {
+		mews_gate_leave(&pass);
+		mews_kernel->futex_wait((uint32_t *)&control->frozen, 1, &step);
+		pass = mews_gate_enter(&control->sides, cpu);
+	}
+	return pass;
+}
+
+static void freeze(struct mews_control *control)
+{
+	uint32_t cpu;
+
+	/* P2: sequentially consistent, before the gate is looked at: see side.h. */
+	atomic_store(&control->frozen, 1);
+	mews_gate_wait(&control->sides);
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		mews_cache_freeze(control, cpu);
+}
+
+static void thaw(struct mews_control *control)
+{
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		mews_cache_thaw(control, cpu);
+	atomic_store(&control->frozen, 0);
+	mews_kernel->futex_wake((uint32_t *)&control->frozen, INT_MAX);
+}
+
 static void before_fork(void)
 {
 	struct mews_control *control;
@@ -66,8 +113,11 @@ static void before_fork(void)
 	void *word;
 
 	pthread_mutex_lock(&mutex);
-	cds_list_for_each_entry(control, &pools, link)
+	forker = pthread_self();
+	cds_list_for_each_entry(control, &pools, link) {
+		freeze(control);
 		shared += hugetlb_bytes(control);
+	}
 	word = shared ? mews_kernel->mmap(NULL, sizeof(*copied), PROT_READ | PROT_WRITE,
 					  MAP_SHARED | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
 	copied = word == MAP_FAILED ? NULL : word;
@@ -91,20 +141,23 @@ static void drop_word(void)
 
 static void in_parent(void)
 {
+	struct mews_control *control;
+
 	if (copied) {
 		wait_for_child();
 		drop_word();
 	}
+	cds_list_for_each_entry(control, &pools, link)
+		thaw(control);
 	pthread_mutex_unlock(&mutex);
 }
 
-static void reset(struct mews_control *control)
+/* The threads that passed the gate, or drained, are not here. */
+static void forget_threads(struct mews_control *control)
 {
-	uint32_t cpu, state = MEWS_DRAINING;
+	uint32_t state = MEWS_DRAINING;
 
 	mews_gate_reset(&control->sides);
-	for (cpu = 0; cpu < control->sides.count; cpu++)
-		mews_cache_reset(control, cpu);
 	if (atomic_exchange(&control->draining, 0)) {
 		atomic_compare_exchange_strong(&control->state, &state, MEWS_LIVE);
 		atomic_fetch_sub(&control->holders, 1);
@@ -121,7 +174,8 @@ static void in_child(void)
 	cds_list_for_each_entry(control, &pools, link) {
 		if (hugetlb_bytes(control))
 			mews_slabs_privatize(&control->slabs);
-		reset(control);
+		forget_threads(control);
+		thaw(control);
 	}
 	if (copied) {
 		__atomic_store_n(copied, 1, __ATOMIC_RELEASE);

@@ -14,6 +14,12 @@
 int mews_process_topology(const struct mews_topology **topology);
 void mews_process_topology_release(void);
 
+/*
+ * Passes the gate of a pool, after a fork that is under way on another thread: what the child gets a
+ * copy of must not change while it is copied.
+ */
+struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu);
+
 /* Enters a pool that is ready, and takes it out. Entering installs the fork handlers, once. */
 void mews_process_enter(struct mews_control *control);
 void mews_process_leave(struct mews_control *control);

@@ -21,6 +21,17 @@ void mews_gate_wait(struct mews_sides *sides)
 	}
 }
 
+bool mews_gate_others(const struct mews_sides *sides)
+{
+	uint64_t inside = 0;
+	uint32_t cpu;
+
+	for (cpu = 0; cpu < sides->count; cpu++)
+		inside += atomic_load(&sides->side[cpu].gate[0]) +
+			  atomic_load(&sides->side[cpu].gate[1]);
+	return inside > 1;
+}
+
 void mews_gate_reset(struct mews_sides *sides)
 {
 	uint32_t cpu;

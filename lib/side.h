@@ -105,6 +105,9 @@ static inline void mews_gate_leave(struct mews_pass *pass)
 	atomic_fetch_sub_explicit(&pass->side->gate[pass->half], 1, memory_order_release);
 }
 
+/* True where operations are under way beside the caller's, which is inside. */
+bool mews_gate_others(const struct mews_sides *sides);
+
 /* Waits until each operation that passed the gate before the call has left. Not from inside. */
 void mews_gate_wait(struct mews_sides *sides);
 

@@ -25,7 +25,7 @@ static size_t round_line(size_t bytes)
 
 /* Table sizes of one window, in bytes. */
 struct window_tables {
-	size_t free, summary, vacant, shared, blocks;
+	size_t free, summary, vacant, rung, blocks;
 };
 
 static struct window_tables window_tables(const struct mews_plan *plan)
@@ -37,7 +37,7 @@ static struct window_tables window_tables(const struct mews_plan *plan)
 		.free = round_line(words * 8),
 		.summary = round_line((words + 63) / 64 * 8),
 		.vacant = round_line((slabs + 63) / 64 * 8),
-		.shared = round_line((slabs + 63) / 64 * 8),
+		.rung = round_line(slabs),
 		.blocks = round_line(slabs * 4),
 	};
 }
@@ -52,7 +52,7 @@ size_t mews_slabs_table_bytes(const struct mews_plan *plan)
 	struct window_tables t = window_tables(plan);
 
 	return window_array_bytes(plan) +
-		plan->nodes * (t.free + t.summary + t.vacant + t.shared + t.blocks);
+		plan->nodes * (t.free + t.summary + t.vacant + t.rung + t.blocks);
 }
 
 static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char *at)
@@ -66,8 +66,8 @@ static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char 
 		w->free = (mews_word *)at;
 		w->summary = (mews_word *)(at += t.free);
 		w->vacant = (mews_word *)(at += t.summary);
-		w->shared = (mews_word *)(at += t.vacant);
-		w->blocks = (_Atomic uint32_t *)(at += t.shared);
+		w->rung = (_Atomic uint8_t *)(at += t.vacant);
+		w->blocks = (_Atomic uint32_t *)(at += t.rung);
 		at += t.blocks;
 	}
 }
@@ -330,13 +330,26 @@ static void add(mews_word *word, uint64_t amount)
 	atomic_fetch_add_explicit(word, amount, memory_order_relaxed);
 }
 
-/* Notes that slabs lie on pages that a fork shares. */
-static void mark_shared(struct mews_slabs *s, struct mews_window *w, uint64_t offset, uint64_t length)
+static enum mews_page_policy rung_of(const struct mews_backing *got)
+{
+	return got->pages_1g ? MEWS_PAGES_1G : got->pages_2m ? MEWS_PAGES_2M :
+	       got->thp ? MEWS_PAGES_THP : MEWS_PAGES_BASE;
+}
+
+static mews_word *backed_by(struct mews_window *w, enum mews_page_policy rung)
+{
+	return rung == MEWS_PAGES_1G ? &w->backed_1g : rung == MEWS_PAGES_2M ? &w->backed_2m :
+	       rung == MEWS_PAGES_THP ? &w->backed_thp : &w->backed_base;
+}
+
+/* Notes what backs the slabs of a range. */
+static void note_rung(struct mews_slabs *s, struct mews_window *w, uint64_t offset, uint64_t length,
+		      enum mews_page_policy rung)
 {
 	uint64_t slab;
 
 	for (slab = offset >> s->slab_shift; slab << s->slab_shift < offset + length; slab++)
-		atomic_fetch_or(&w->shared[slab / 64], (uint64_t)1 << slab % 64);
+		atomic_store(&w->rung[slab], (uint8_t)rung);
 }
 
 /* Backs part of a window: whole slabs, or the first blocks of one. */
@@ -353,14 +366,12 @@ static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t len
 	struct mews_backing got = { 0 };
 	int error = mews_place_back(start, length, &request, &got);
 
-	add(&w->backed_1g, got.pages_1g);
-	add(&w->backed_2m, got.pages_2m);
-	add(&w->backed_thp, got.thp);
-	add(&w->backed_base, got.base);
+	if (error)
+		return error;
+	add(backed_by(w, rung_of(&got)), length);
 	add(&w->unbound, got.unbound);
-	if (got.pages_1g || got.pages_2m)
-		mark_shared(s, w, (uint64_t)(start - slab_start(s, window, 0)), length);
-	return error;
+	note_rung(s, w, (uint64_t)(start - slab_start(s, window, 0)), length, rung_of(&got));
+	return 0;
 }
 
 /* Bytes to back for the first `blocks` blocks of a slab: all of it for a whole one. */
@@ -373,65 +384,93 @@ static uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
 	return (bytes + s->page - 1) / s->page * s->page;
 }
 
+/* The bits of a word of a slab that has `blocks` blocks. */
+static uint64_t word_mask(uint64_t blocks, uint64_t word)
+{
+	if (blocks <= word * 64)
+		return 0;
+	return blocks - word * 64 >= 64 ? UINT64_MAX : ((uint64_t)1 << (blocks - word * 64)) - 1;
+}
+
 /* Makes the first `blocks` blocks of a backed slab known; the first `taken` of them are in hand. */
 static void publish(struct mews_slabs *s, uint32_t window, uint32_t slab, uint64_t blocks,
 		    uint64_t taken)
 {
 	struct mews_window *w = &s->window[window];
-	uint64_t word, bits, first;
+	uint64_t word, bits;
 
 	atomic_store_explicit(&w->blocks[slab], (uint32_t)blocks, memory_order_relaxed);
 	add(&w->carved, blocks);
 	for (word = taken / 64; word * 64 < blocks; word++) {
-		first = word * 64;
-		bits = blocks - first >= 64 ? UINT64_MAX : ((uint64_t)1 << (blocks - first)) - 1;
-		if (taken > first)
-			bits &= UINT64_MAX << (taken - first);
+		bits = word_mask(blocks, word);
+		if (taken > word * 64)
+			bits &= UINT64_MAX << (taken - word * 64);
 		if (bits)
 			put_word(w, (uint64_t)slab * s->slab_words + word, bits);
 	}
 }
 
-/* Backs one slab; takes up to count of its blocks. 0 and *error as mews_slabs_grow. */
-static size_t grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
-			int *error)
+/* Backs a slab whose blocks are claimed. 0 where there is no memory or address space for it. */
+static size_t back_slab(struct mews_slabs *s, uint32_t window, uint64_t claim, void **blocks,
+			size_t count)
 {
 	struct mews_window *w = &s->window[window];
-	uint64_t claim = claim_blocks(s, s->slab_blocks);
+	char *start;
 	uint32_t slab;
 	size_t i;
 
-	*error = claim ? ENOMEM : ENOBUFS;
-	if (!claim)
+	if (!claim_slab(s, w, &slab))
 		return 0;
-	if (!claim_slab(s, w, &slab)) {
-		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
-		return 0;
-	}
-	if (back(s, window, slab_start(s, window, slab), slab_length(s, claim), s->plan->page_top)) {
+	start = slab_start(s, window, slab);
+	if (back(s, window, start, slab_length(s, claim), s->plan->page_top)) {
 		unclaim_slab(w, slab);
-		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
 		return 0;
 	}
 	count = count < claim ? count : claim;
 	for (i = 0; i < count; i++)
-		blocks[i] = block_in_slab(s, slab_start(s, window, slab), (uint32_t)i);
+		blocks[i] = block_in_slab(s, start, (uint32_t)i);
 	publish(s, window, slab, claim, count);
-	return count;
+	return claim;
+}
+
+/*
+ * Backs one slab; takes up to count of its blocks. False and *error as mews_slabs_grow. Who counts
+ * growing and grown around its look at the slabs knows that blocks were on their way, or came.
+ */
+static bool grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size_t *count,
+		      int *error)
+{
+	uint64_t claim;
+	bool backed;
+
+	*error = ENOBUFS;
+	if (atomic_load(&s->carved) == s->max_blocks)
+		return (*count = 0);
+	atomic_fetch_add(&s->growing, 1);
+	claim = claim_blocks(s, s->slab_blocks);
+	backed = claim && back_slab(s, window, claim, blocks, *count);
+	if (claim && !backed)
+		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
+	*count = !backed ? 0 : *count < claim ? *count : claim;
+	*error = claim ? ENOMEM : ENOBUFS;
+	atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
+	atomic_fetch_sub(&s->growing, 1);
+	return backed;
 }
 
 size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
 		       int *error)
 {
-	size_t got = grow_slab(s, window, blocks, count, error);
-	uint32_t more;
+	size_t got = 0, more;
+	uint32_t slabs;
 	int ignored;
 
-	for (more = 1; got && more < s->plan->growth_slabs; more++)
-		if (got < count)
-			got += grow_slab(s, window, blocks + got, count - got, &ignored);
-		else
-			grow_slab(s, window, NULL, 0, &ignored);
+	for (slabs = 0; slabs < s->plan->growth_slabs; slabs++) {
+		more = count - got;
+		if (!grow_slab(s, window, blocks + got, &more, slabs ? &ignored : error))
+			break;
+		got += more;
+	}
 	return got;
 }
 
@@ -457,14 +496,16 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 
 int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 {
-	uint64_t before;
 	uint32_t window = 0;
-	int error = 0;
+	uint64_t before;
+	size_t none;
+	int error;
 
 	while ((before = atomic_load(&s->carved)) < count) {
+		none = 0;
 		if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
 		    !reserve_gigabyte(s, window))
-			grow_slab(s, window, NULL, 0, &error);
+			grow_slab(s, window, NULL, &none, &error);
 		if (atomic_load(&s->carved) == before)
 			return -ENOMEM;
 		window = (window + 1) % s->windows;
@@ -492,23 +533,90 @@ static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *
 	return count;
 }
 
-void mews_slabs_discard_free(struct mews_slabs *s)
+/* Gives words [from, end) of a slab their bits back. */
+static void put_words(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t end,
+		      uint32_t blocks)
+{
+	uint32_t word;
+
+	for (word = 0; word < end; word++)
+		put_word(w, (uint64_t)slab * s->slab_words + word, word_mask(blocks, word));
+}
+
+/* Takes all blocks of a slab at once, or none. */
+static bool take_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
+{
+	uint64_t first = (uint64_t)slab * s->slab_words, whole, expected;
+	uint32_t word;
+
+	for (word = 0; word < s->slab_words && (whole = word_mask(blocks, word)); word++) {
+		if (atomic_load(&w->free[first + word]) != whole)
+			break;
+		atomic_fetch_and(&w->summary[(first + word) / 64],
+				 ~((uint64_t)1 << (first + word) % 64));
+		expected = whole;
+		if (!atomic_compare_exchange_strong(&w->free[first + word], &expected, 0)) {
+			atomic_fetch_or(&w->summary[(first + word) / 64],
+					(uint64_t)1 << (first + word) % 64);
+			break;
+		}
+	}
+	if (word == s->slab_words || !whole)
+		return true;
+	put_words(s, w, slab, word, blocks);
+	return false;
+}
+
+/* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
+static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
+{
+	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
+	uint64_t length = slab_length(s, blocks);
+
+	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
+	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
+		put_words(s, w, slab, s->slab_words, blocks);
+		return false;
+	}
+	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
+	atomic_store(&w->blocks[slab], 0);
+	atomic_fetch_sub(&w->carved, blocks);
+	unclaim_slab(w, slab);
+	atomic_fetch_sub(&s->carved, blocks);
+	return true;
+}
+
+bool mews_slabs_trim_one(struct mews_slabs *s)
 {
 	struct mews_window *w;
 	uint32_t slab, blocks;
 
 	for (w = s->window; w < s->window + s->windows; w++)
-		for (slab = 0; slab < atomic_load(&w->frontier); slab++) {
+		for (slab = atomic_load(&w->frontier); slab-- > 0;) {
 			blocks = atomic_load(&w->blocks[slab]);
-			if (blocks && slab_free(s, w, slab) == blocks)
-				mews_place_discard(slab_start(s, (uint32_t)(w - s->window), slab),
-						   (size_t)1 << s->slab_shift);
+			if (blocks && slab_free(s, w, slab) == blocks &&
+			    take_slab(s, w, slab, blocks) && discard_slab(s, w, slab, blocks))
+				return true;
 		}
+	return false;
+}
+
+uint64_t mews_slabs_backed(const struct mews_slabs *s)
+{
+	const struct mews_window *w;
+	uint64_t bytes = 0;
+
+	for (w = s->window; w < s->window + s->windows; w++)
+		bytes += atomic_load(&w->backed_1g) + atomic_load(&w->backed_2m) +
+			 atomic_load(&w->backed_thp) + atomic_load(&w->backed_base);
+	return bytes;
 }
 
 static bool slab_is_shared(const struct mews_window *w, uint32_t slab)
 {
-	return atomic_load(&w->shared[slab / 64]) >> slab % 64 & 1;
+	uint8_t rung = atomic_load(&w->rung[slab]);
+
+	return rung == MEWS_PAGES_1G || rung == MEWS_PAGES_2M;
 }
 
 /* A run of shared slabs, as mews_place_privatize hands it to its callback. */
@@ -544,12 +652,10 @@ static void copy_blocks(const void *from, size_t length, void *to, void *context
 static void privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), run->first);
-	uint32_t slab;
+	uint64_t length = (uint64_t)run->count << s->slab_shift;
 
-	if (mews_place_privatize(start, (size_t)run->count << s->slab_shift, copy_blocks, run))
-		return;
-	for (slab = run->first; slab < run->first + run->count; slab++)
-		atomic_fetch_and(&w->shared[slab / 64], ~((uint64_t)1 << slab % 64));
+	if (!mews_place_privatize(start, length, copy_blocks, run))
+		note_rung(s, w, (uint64_t)run->first << s->slab_shift, length, MEWS_PAGES_BASE);
 }
 
 /* Run by run: a 1 GiB page is in one run with all its slabs, and can't be replaced in part. */

@@ -24,7 +24,7 @@ struct mews_window {
 	mews_word *free;                /* [words] bit: the block is free and lies in its slab */
 	mews_word *summary;             /* bit: this word of free[] may not be zero */
 	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
-	mews_word *shared;              /* bit: a slab on hugetlb pages, a mapping that fork shares */
+	_Atomic uint8_t *rung;          /* [slabs] enum mews_page_policy that backs it; 0: none */
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	mews_word carved;               /* blocks */
@@ -46,6 +46,8 @@ struct mews_slabs {
 	uint64_t cell_inverse, stride_inverse, cell_blocks_inverse;
 	uint64_t max_blocks;
 	mews_word carved;               /* blocks, all windows; <= max_blocks */
+	_Atomic uint32_t growing;       /* growths under way, and */
+	_Atomic uint32_t grown;         /* those that have ended: see mews_fetch */
 	const struct mews_plan *plan;
 	struct mews_window *window;
 };
@@ -139,7 +141,13 @@ uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
 /* In the child of a fork: own copies of the blocks that lie on pages shared with the parent. */
 void mews_slabs_privatize(struct mews_slabs *slabs);
 
-/* Gives the memory of slabs that are wholly free back to the system. For a pool that ends. */
-void mews_slabs_discard_free(struct mews_slabs *slabs);
+/*
+ * Gives the memory of one slab whose blocks are all free back to the system: the one at the highest
+ * address, since blocks are taken from the lowest. False where there is none.
+ */
+bool mews_slabs_trim_one(struct mews_slabs *slabs);
+
+/* Bytes behind all slabs. */
+uint64_t mews_slabs_backed(const struct mews_slabs *slabs);
 
 #endif

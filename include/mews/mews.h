@@ -145,6 +145,16 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes);
 MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *deadline);
 
 /*
+ * Gives memory that is free back to the system, a slab at a time, until target_bytes are behind the
+ * blocks at most, or budget_us microseconds have passed (0: no bound; a step in between takes tens of
+ * them), or no slab is wholly free. Empties the caches and depots for it: call it when load has
+ * fallen, not under load. Safe beside everything; nobody waits for it.
+ * 0: the target is reached or nothing more is free; -EAGAIN: the budget came first; -EINVAL (NULL);
+ * -ESHUTDOWN (disposed).
+ */
+MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigned budget_us);
+
+/*
  * Disposes of the pool. Leases fail with ESHUTDOWN from now on. Blocks that are out stay valid; each
  * is dropped at its return, and the last one frees the pool, or this call does if none is out.
  * May be called again while blocks are out: it returns 0 and does nothing. 0, or -EINVAL (NULL).

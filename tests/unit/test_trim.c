@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* Trimming: free slabs go back, used ones stay, the target and the budget hold, blocks come again. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include <mews/mews.h>
+#include "tests/support/audit.h"
+
+#define BLOCKS 4000
+
+static void *block[BLOCKS];
+
+static struct mews_pool *make_pool(void)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool *pool;
+
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
+	return pool;
+}
+
+static struct mews_stats stats_of(struct mews_pool *pool)
+{
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	assert_int_equal(mews_pool_stats(pool, &stats), 0);
+	return stats;
+}
+
+static void test_all(void **state)
+{
+	struct mews_pool *pool = make_pool();
+
+	(void)state;
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	assert_int_equal(stats_of(pool).carved, BLOCKS);
+	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	assert_int_equal(stats_of(pool).carved, 0);
+	assert_int_equal(stats_of(pool).backed_bytes, 0);
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
+	memset(block[BLOCKS - 1], 1, 4032);
+	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_target(void **state)
+{
+	struct mews_pool *pool = make_pool();
+	uint64_t before = stats_of(pool).backed_bytes;
+
+	(void)state;
+	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(mews_pool_trim(pool, before, 0), 0);
+	assert_int_equal(stats_of(pool).backed_bytes, before);
+	assert_int_equal(mews_pool_trim(pool, before / 2, 0), 0);
+	assert_in_range(stats_of(pool).backed_bytes, before / 4, before / 2);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* One block of the first slab stays out: that slab stays, the others go, and nothing is lost. */
+static void test_used(void **state)
+{
+	struct mews_pool *pool = make_pool();
+	void *kept = block[0];
+	struct audit audit;
+
+	(void)state;
+	mews_return_many(pool, block + 1, BLOCKS - 1);
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	assert_int_equal(stats_of(pool).leased, 1);
+	assert_in_range(stats_of(pool).backed_bytes, 1, (uint64_t)2 << 20);
+	assert_true(audit_pool(pool, &kept, 1, &audit));
+	memset(kept, 1, 4032);
+	mews_return(pool, kept);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_budget(void **state)
+{
+	struct mews_pool *pool = make_pool();
+	int steps = 0, result;
+
+	(void)state;
+	mews_return_many(pool, block, BLOCKS);
+	while ((result = mews_pool_trim(pool, 0, 1)) == -EAGAIN)
+		steps++;
+	assert_int_equal(result, 0);
+	assert_in_range(steps, 2, 16);
+	assert_int_equal(stats_of(pool).backed_bytes, 0);
+	assert_int_equal(mews_pool_trim(NULL, 0, 0), -EINVAL);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all),
+		cmocka_unit_test(test_target),
+		cmocka_unit_test(test_used),
+		cmocka_unit_test(test_budget),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
