@@ -50,11 +50,24 @@ foreach(plant double lost late-write)
 endforeach()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
 
+# The same on two nodes, as hwloc is told: every other block is foreign to the CPU that returns it. The
+# machine need not have the second node: binding to it is refused, and counted.
+foreach(kind rseq fallback checked)
+	mews_run_test(suite/two-nodes-conformance-${kind} LABELS suite
+		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
+		COMMAND conformance_static --kind ${kind} lease life)
+	mews_run_test(stress/two-nodes-${kind} LABELS stress TIMEOUT 300
+		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
+		COMMAND stress --kind ${kind} --seconds 0.3)
+endforeach()
+
 # Each instruction of the hit path interrupted, and headers with bugs that this must find.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND NOT MEWS_SANITIZE)
 	target_sources(tests_support PRIVATE support/step_x86_64.c)
 	mews_suite(boundaries boundaries.c)
 	mews_run_test(suite/boundaries LABELS suite TIMEOUT 30 COMMAND boundaries)
+	mews_run_test(suite/two-nodes-boundaries LABELS suite TIMEOUT 30
+		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1" COMMAND boundaries)
 	include(mutants.cmake)
 	if(CMAKE_BUILD_TYPE MATCHES "Rel")
 		mews_suite(instructions instructions.c)
