@@ -69,8 +69,6 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 
 	count = mews_seq_lease_many(control->pool, mews_rseq_offset, blocks,
 				    control->plan.cache_capacity);
-	/* The sequence took them for leases. */
-	mews_count(pass->side, MEWS_EVENT_LEASES, -(uint64_t)count);
 	if (count < magazine) {
 		mews_stash(control, blocks, count);
 		return;

@@ -160,7 +160,6 @@ static size_t lease_slow(struct mews_control *control, void **blocks, size_t cou
 		got = lease_more(control, &op, blocks, count, &error);
 	for (i = 0; mews_tsan_active() && i < got; i++)
 		mews_tsan_acquire(blocks[i]);
-	mews_count(op.pass.side, MEWS_EVENT_LEASES, got);
 	if (control->path == MEWS_PATH_CHECKED)
 		enter_leases(control, blocks, got);
 	if (got < count) {
@@ -389,7 +388,8 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 		block = mews_oversize_lease(&control->oversize, bytes,
 					    plan->hard_limit > carved ? plan->hard_limit - carved : 0,
 					    &request);
-	mews_count(op.pass.side, block ? MEWS_EVENT_LEASES : MEWS_EVENT_FAILURES, 1);
+	if (!block)
+		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
 	end(&op);
 	return block;
 }

@@ -39,7 +39,6 @@ enum mews_cache_state {
 };
 
 enum mews_event {
-	MEWS_EVENT_LEASES,      /* blocks, beside those that the caches count; may be negative */
 	MEWS_EVENT_LEASE_MISSES,
 	MEWS_EVENT_DEPOT_HITS,
 	MEWS_EVENT_SLAB_HITS,

@@ -74,18 +74,6 @@ static void count_cpus(const struct mews_control *control, struct mews_node_stat
 	}
 }
 
-static uint64_t hits(const struct mews_control *control)
-{
-	uint64_t sum = 0;
-	uint32_t cpu;
-
-	for (cpu = 0; cpu < control->sides.count; cpu++)
-		if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_NEW)
-			sum += __atomic_load_n(&mews_cache_of(control->pool, cpu)->leases,
-					       __ATOMIC_RELAXED);
-	return sum;
-}
-
 static void add_up(struct mews_stats *stats)
 {
 	struct mews_node_stats *n;
@@ -108,7 +96,6 @@ static void add_up(struct mews_stats *stats)
 
 static void read_events(const struct mews_control *control, struct mews_stats *stats)
 {
-	stats->leases = hits(control) + sum_event(control, MEWS_EVENT_LEASES);
 	stats->lease_misses = sum_event(control, MEWS_EVENT_LEASE_MISSES);
 	stats->depot_hits = sum_event(control, MEWS_EVENT_DEPOT_HITS);
 	stats->slab_hits = sum_event(control, MEWS_EVENT_SLAB_HITS);

@@ -6,7 +6,7 @@
 # mews_mutate(name FILE path FROM text TO text): writes the mutant to mutants/<name>/<path>; sets
 # MEWS_MUTATED to whether there was something to replace.
 function(mews_mutate name)
-	cmake_parse_arguments(arg "" "FILE;FROM;TO" "" ${ARGN})
+	cmake_parse_arguments(PARSE_ARGV 1 arg "" "FILE;FROM;TO" "") # keeps semicolons
 	set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${arg_FILE})
 	file(READ ${PROJECT_SOURCE_DIR}/${arg_FILE} text)
 	string(FIND "${text}" "${arg_FROM}" at)
@@ -44,3 +44,33 @@ mews_header_mutant(commits-twice [=["movq -8(%%rax), %[block]\n\t"]=]
 	[=["leaq -8(%%rax), %[block]\n\tmovq %[block], %c[cur](%%rcx)\n\tmovq -8(%%rax), %[block]\n\t"]=])
 mews_header_mutant(bulk-lease-no-base [=["jb 7f\n"]=] [=["nop\n"]=])
 mews_header_mutant(bulk-return-no-limit [=["ja 10f\n"]=] [=["nop\n"]=])
+
+# mews_library_mutant(name FILE FROM TO scenarios...): a file of lib/ with a bug, linked in the place of
+# the library's own; the stress scenarios find it.
+function(mews_library_mutant name file from to)
+	mews_mutate(${name} FILE ${file} FROM "${from}" TO "${to}")
+	if(NOT MEWS_MUTATED)
+		mews_run_test(stress/planted-${name} LABELS stress
+			COMMAND ${CMAKE_COMMAND} -E cat "mutant-${name}-does-not-apply")
+		return()
+	endif()
+	mews_suite(stress_${name} stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c
+		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
+	target_include_directories(stress_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
+	mews_run_test(stress/planted-${name} LABELS stress TIMEOUT 120
+		COMMAND stress_${name} --plant built ${ARGN})
+endfunction()
+
+mews_library_mutant(close-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) { /* F1 */]=]
+	[=[if (cpu > 1u << 30) {]=] drain signals-drain)
+mews_library_mutant(open-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) { /* F2 */]=]
+	[=[if (cpu > 1u << 30) {]=] drain signals-drain dispose-drain migrate)
+mews_library_mutant(summary-after-word lib/slab.c
+	[=[			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));
+			have = atomic_exchange(&w->free[word], 0);]=]
+	[=[			have = atomic_exchange(&w->free[word], 0);
+			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));]=] limit spare)
+mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
+	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
+mews_library_mutant(keeps-cold-half lib/exchange.c [=[mews_stash(control, blocks + magazine, count - magazine);]=]
+	[=[mews_stash(control, blocks + magazine - 1, count - magazine);]=] threads)

@@ -47,6 +47,7 @@ struct run {
 	struct stress stress;
 	const struct scenario *now;
 	int failed, done;
+	bool built, found;
 };
 
 static void run_in_child(void *argument)
@@ -56,6 +57,15 @@ static void run_in_child(void *argument)
 	run->now->run(&run->stress);
 }
 
+/* The library was built with a bug: one of the scenarios must find it, as soon as one does it ends. */
+static void try_built(struct run *run)
+{
+	if (run->found)
+		return;
+	run->found = check_finds(run_in_child, run);
+	printf("%-14s %s\n", run->now->name, run->found ? "found it" : "did not find it");
+}
+
 static void run_chosen(const struct scenario *scenario, void *context)
 {
 	struct run *run = context;
@@ -63,6 +73,12 @@ static void run_chosen(const struct scenario *scenario, void *context)
 
 	if (!options_chosen(run->options, scenario->name))
 		return;
+	run->now = scenario;
+	if (run->built) {
+		check_context(scenario->name, run->stress.seed++);
+		try_built(run);
+		return;
+	}
 	check_context(scenario->name, run->stress.seed);
 	run->now = scenario;
 	run->done++;
@@ -85,7 +101,8 @@ int main(int argc, char **argv)
 	struct options options;
 	struct run run = { .options = &options };
 
-	options_parse(&options, "Stress on one kind of pool, ending in the audit of every block.",
+	options_parse(&options, "Stress on one kind of pool, ending in the audit of every block. "
+		      "--plant built: the library was built with a bug, which must be found.",
 		      argc, argv);
 	if (options.list) {
 		kind_list(stdout);
@@ -95,11 +112,15 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	kind_choose(options.kind, argv);
+	run.built = options.plant && strcmp(options.plant, "built") == 0;
+	if (run.built)
+		options.plant = NULL;
 	run.stress = (struct stress){ options.seconds, options.threads, options.seed,
 				      options.long_run, plant_named(options.plant) };
 	if (run.stress.seconds == 0)
 		run.stress.seconds = options.long_run ? 10 : 0.4;
 	printf("kind %s, seed %llu\n", kind->name, (unsigned long long)options.seed);
-	each_scenario(run_chosen, &run);
-	return run.failed || !run.done;
+	for (int round = 0; round < (run.built ? 10 : 1); round++)
+		each_scenario(run_chosen, &run);
+	return run.built ? !run.found : run.failed || !run.done;
 }

@@ -101,7 +101,8 @@ def run_wrk(server, route, seconds):
     run["cpu"] = (server.cpu_seconds() - cpu) / max(1, run["requests"]) * 1e6
     run["rate"] = run["requests"] / (run["us"] / 1e6)
     run["leases"] = (after["leases"] - before["leases"]) / (run["us"] / 1e6)
-    for key in "leases", "lease_misses", "depot_hits", "slab_hits", "growths":
+    run["pool_leases"] = after["leases"] - before["leases"]
+    for key in "lease_misses", "depot_hits", "slab_hits", "growths":
         if server.allocator == "mews":
             run["pool_" + key] = after["pool"][key] - before["pool"][key]
     return run

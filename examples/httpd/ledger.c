@@ -74,7 +74,7 @@ static int pool_json(struct server *server, char *text, size_t room)
 		"{\"carved\":%" PRIu64 ",\"leased\":%" PRIu64 ",\"cached\":%" PRIu64
 		",\"side\":%" PRIu64 ",\"depot\":%" PRIu64 ",\"slab\":%" PRIu64
 		",\"oversize_leased\":%" PRIu64 ",\"max_blocks\":%" PRIu64 ",\"stride\":%" PRIu64
-		",\"leases\":%" PRIu64 ",\"lease_misses\":%" PRIu64 ",\"depot_hits\":%" PRIu64
+		",\"lease_misses\":%" PRIu64 ",\"depot_hits\":%" PRIu64
 		",\"slab_hits\":%" PRIu64 ",\"growths\":%" PRIu64 ",\"reclaims\":%" PRIu64
 		",\"return_misses\":%" PRIu64 ",\"failures\":%" PRIu64
 		",\"double_returns\":%" PRIu64 ",\"foreign_pointers\":%" PRIu64
@@ -82,7 +82,7 @@ static int pool_json(struct server *server, char *text, size_t room)
 		",\"backed_1g\":%" PRIu64 ",\"backed_2m\":%" PRIu64 ",\"backed_thp\":%" PRIu64
 		",\"backed_base\":%" PRIu64 ",\"cache_capacity\":%u,\"magazine\":%u,\"path\":%d}",
 		s.carved, s.leased, s.cached, s.side, s.depot, s.slab, s.oversize_leased,
-		s.max_blocks, s.stride, s.leases, s.lease_misses, s.depot_hits, s.slab_hits,
+		s.max_blocks, s.stride, s.lease_misses, s.depot_hits, s.slab_hits,
 		s.growths, s.reclaims, s.return_misses, s.failures, s.double_returns,
 		s.foreign_pointers, s.backed_bytes, s.metadata_bytes, b.backed_1g, b.backed_2m,
 		b.backed_thp, b.backed_base, s.cache_capacity, s.magazine, (int)s.path);

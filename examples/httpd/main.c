@@ -156,10 +156,28 @@ static void announce(const struct server *server)
 	fflush(stdout);
 }
 
-static void wait_for_signal(const sigset_t *signals)
+/*
+ * Gives back what a burst left, once a second, in steps of 2 ms at most: all beyond a quarter more
+ * than is leased, unless the pool grew since the last look, for then the load is rising.
+ */
+static void trim(struct mews_pool *pool, uint64_t *growths)
 {
-	while (sigwaitinfo(signals, NULL) < 0 && errno == EINTR)
-		;
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	if (!pool || mews_pool_stats(pool, &stats))
+		return;
+	if (stats.growths == *growths)
+		mews_pool_trim(pool, stats.leased * stats.stride * 5 / 4, 2000);
+	*growths = stats.growths;
+}
+
+static void wait_for_signal(struct mews_pool *pool, const sigset_t *signals)
+{
+	const struct timespec second = { .tv_sec = 1 };
+	uint64_t growths = 0;
+
+	while (sigtimedwait(signals, NULL, &second) < 0)
+		trim(pool, &growths);
 }
 
 /* Waits a second for what is still out; by now nothing should be. */
@@ -221,7 +239,7 @@ int main(int argc, char **argv)
 		worker_prepare(&server, i);
 	threads_start(&server);
 	announce(&server);
-	wait_for_signal(&signals);
+	wait_for_signal(server.pool, &signals);
 	threads_stop(&server);
 	balances = books_close(&server);
 	free(server.workers);

@@ -202,8 +202,11 @@ struct mews_stats {
 	uint64_t oversize_bytes;
 	uint64_t backed_bytes;  /* memory behind the blocks, and of all the pool's own tables */
 	uint64_t metadata_bytes;
-	/* Events since creation. A lease that an abort restarted may count twice. */
-	uint64_t leases;        /* blocks leased, all ways */
+	/*
+	 * Events since creation. Hits are not counted: that would be the dearest part of a hit; who
+	 * wants the rate counts in its own code. A thread that is preempted while it counts may lose
+	 * a count.
+	 */
 	uint64_t lease_misses;  /* lease calls that found the CPU's cache empty, and who served them: */
 	uint64_t depot_hits, slab_hits, growths, remote_node, reclaims;
 	uint64_t return_misses; /* return calls that found the CPU's cache full, closed or foreign */

@@ -54,8 +54,7 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
 	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
 	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
-	[span] "i" (offsetof(struct mews_cpu_cache, span)),			\
-	[leases] "i" (offsetof(struct mews_cpu_cache, leases))
+	[span] "i" (offsetof(struct mews_cpu_cache, span))
 
 /* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
 static inline __attribute__((always_inline)) void *
@@ -71,9 +70,6 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 		"cmp x17, x15\n\t"
 		"b.ls 3f\n\t"
 		"ldr %[block], [x17, #-8]!\n\t"
-		"ldr x15, [x16, %[leases]]\n\t"
-		"add x15, x15, #1\n\t"
-		"str x15, [x16, %[leases]]\n\t"
 		"str x17, [x16, %[cur]]\n"
 		MEWS_SEQ_END
 		: [block] "=&r" (block)
@@ -143,10 +139,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"str x14, [x15], #8\n\t"
 		"subs %[left], %[left], #1\n\t"
 		"b.ne 7b\n"
-		"8:\tldr x14, [x16, %[leases]]\n\t"
-		"add x14, x14, %[taken]\n\t"
-		"str x14, [x16, %[leases]]\n\t"
-		"str %[from], [x16, %[cur]]\n"
+		"8:\tstr %[from], [x16, %[cur]]\n"
 		MEWS_SEQ_END
 		: [taken] "=&r" (taken), [from] "=&r" (from), [left] "=&r" (left)
 		: MEWS_SEQ_INPUTS, [out] "r" (out), [count] "r" (count)

@@ -56,8 +56,7 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
 	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
 	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
-	[span] "i" (offsetof(struct mews_cpu_cache, span)),			\
-	[leases] "i" (offsetof(struct mews_cpu_cache, leases))
+	[span] "i" (offsetof(struct mews_cpu_cache, span))
 
 /* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
 static inline __attribute__((always_inline)) void *
@@ -72,7 +71,6 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 		"jbe 5f\n\t"
 		"movq -8(%%rax), %[block]\n\t"
 		"subq $8, %%rax\n\t"
-		"incq %c[leases](%%rcx)\n\t"
 		"movq %%rax, %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
 		".pushsection .text.unlikely, \"ax?\"\n"
@@ -161,8 +159,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"jbe 10f\n\t"
 		"shrq $3, %[taken]\n\t"
 		"jmp 4b\n"
-		"8:\taddq %[taken], %c[leases](%%rcx)\n\t"
-		"movq %[from], %c[cur](%%rcx)\n"
+		"8:\tmovq %[from], %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
 		".pushsection .text.unlikely, \"ax?\"\n"
 		"10:\txorl %k[taken], %k[taken]\n\t"
