@@ -63,13 +63,6 @@ endfunction()
 
 mews_library_mutant(close-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) { /* F1 */]=]
 	[=[if (cpu > 1u << 30) {]=] drain signals-drain)
-mews_library_mutant(open-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) { /* F2 */]=]
-	[=[if (cpu > 1u << 30) {]=] drain signals-drain dispose-drain migrate)
-mews_library_mutant(summary-after-word lib/slab.c
-	[=[			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));
-			have = atomic_exchange(&w->free[word], 0);]=]
-	[=[			have = atomic_exchange(&w->free[word], 0);
-			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));]=] limit spare)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-cold-half lib/exchange.c [=[mews_stash(control, blocks + magazine, count - magazine);]=]

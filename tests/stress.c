@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 	if (run.stress.seconds == 0)
 		run.stress.seconds = options.long_run ? 10 : 0.4;
 	printf("kind %s, seed %llu\n", kind->name, (unsigned long long)options.seed);
-	for (int round = 0; round < (run.built ? 10 : 1); round++)
+	for (int round = 0; round < (run.built ? 50 : 1) && !run.found; round++)
 		each_scenario(run_chosen, &run);
 	return run.built ? !run.found : run.failed || !run.done;
 }
