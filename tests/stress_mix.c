@@ -141,6 +141,71 @@ static void run_spare(const struct stress *stress)
 	arena_close(&arena);
 }
 
+/*
+ * One CPU runs little but the sequences, the other closes its cache all the time, by drains, and
+ * leases what it took away. The mark in each block is all the bookkeeping, so that most of the time
+ * is spent where a missing fence shows.
+ */
+static void mark(void *block, uint64_t from, uint64_t to)
+{
+	uint64_t found = __atomic_exchange_n((uint64_t *)block, to, __ATOMIC_RELAXED);
+
+	CHECK(found == from, "block %p is out twice: mark %llu", block,
+	      (unsigned long long)found);
+}
+
+static void *lease_tightly(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+
+	threads_pin(0);
+	while (arena_running(arena))
+		for (int i = 0; i < 2000; i++) {
+			void *block = kind_calls.lease(arena->pool);
+
+			if (!block)
+				continue;
+			mark(block, 0, 1);
+			mark(block, 1, 0);
+			kind_calls.give(arena->pool, block);
+		}
+	return NULL;
+}
+
+static void *close_tightly(void *argument)
+{
+	static const struct timespec past;
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	void *blocks[100];
+
+	if (worker->index == 0)
+		return lease_tightly(worker);
+	threads_pin(1);
+	while (arena_running(arena)) {
+		size_t got;
+
+		mews_pool_drain(arena->pool, &past);
+		got = mews_lease_many(arena->pool, blocks, 100);
+		for (size_t i = 0; i < got; i++)
+			mark(blocks[i], 0, 2);
+		for (size_t i = 0; i < got; i++)
+			mark(blocks[i], 2, 0);
+		mews_return_many(arena->pool, blocks, got);
+	}
+	return NULL;
+}
+
+static void run_close(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 100);
+	threads_run(2, stress->seed, &arena, close_tightly);
+	arena_close(&arena);
+}
+
 static void *watch(void *argument)
 {
 	struct worker *worker = argument;
@@ -211,6 +276,7 @@ const struct scenario stress_mix[] = {
 	{ "migrate", "threads move between CPUs, by themselves and by others", run_migrate },
 	{ "limit", "fewer blocks than wanted", run_limit },
 	{ "spare", "more blocks than wanted", run_spare },
+	{ "close", "a cache is closed all the time while its CPU uses it", run_close },
 	{ "watched", "statistics are read all the time", run_watched },
 	{ "oversize", "mappings of their own come and go", run_oversize },
 	{ NULL, NULL, NULL },
