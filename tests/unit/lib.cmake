@@ -11,7 +11,7 @@ mews_lib_test(tagstack)
 mews_lib_test(slab)
 mews_lib_test(depot)
 mews_lib_test(oversize)
-mews_lib_test(side)
+mews_lib_test(side NO_VALGRIND) # spinning threads take minutes there
 mews_lib_test(trim NO_VALGRIND)
 mews_lib_test(cache NO_VALGRIND)
 mews_lib_test(audit NO_VALGRIND)
