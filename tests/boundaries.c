@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every instruction boundary of the hit path is interrupted. The instructions of each operation are
- * listed by stepping through it once; then, for each, a hardware breakpoint fires as the instruction
- * is about to run, and its handler does one of the things that the path must bear: it leases and
- * returns itself, the thread migrates, another thread of the same CPU leases, or drains the pool.
- * After each experiment every block is accounted for by the audit. Then pairs at random: a second
- * breakpoint is set in the first one's handler, so that the restarted sequence is interrupted too.
+ * listed by stepping through it once; then, for each, a hardware breakpoint fires as the
+ * instruction is about to run, and its handler does one of the things that the path must bear: it
+ * leases and returns itself, the thread migrates, another thread of the same CPU leases, or drains
+ * the pool. After each experiment every block is accounted for by the audit. Then pairs at random:
+ * a second breakpoint is set in the first one's handler, so that the restarted sequence is
+ * interrupted too.
  *
  * Built a second time with headers into which a bug was planted (mutants.cmake), it must fail.
  */
@@ -248,7 +249,8 @@ static void *help(void *worker)
 	return worker;
 }
 
-static const struct injection *injection_now, *injection_next; /* next: NULL, or the pair's second */
+/* next: NULL, or the second of a pair */
+static const struct injection *injection_now, *injection_next;
 static uintptr_t address_next;
 
 static void on_breakpoint(void)
@@ -273,8 +275,8 @@ static size_t level(unsigned cpu)
 }
 
 /*
- * The CPU's cache so full that the operation is a hit both ways, and some blocks held. Beyond the hit
- * path nothing may be interrupted by a drain here: it would wait for us, and we for it.
+ * The CPU's cache so full that the operation is a hit both ways, and some blocks held. Beyond the
+ * hit path nothing may be interrupted by a drain here: it would wait for us, and we for it.
  */
 static void warm_up(void)
 {

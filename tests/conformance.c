@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The conformance suite: what the contract in mews/mews.h says, tried on one kind of pool, chosen by
- * --kind. Linked once with the shared and once with the static library.
+ * The conformance suite: what the contract in mews/mews.h says, tried on one kind of pool, chosen
+ * by --kind. Linked once with the shared and once with the static library.
  */
 #include "conformance.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The nth kernel call fails: for every call of the kernel table, every n that a pool's life reaches,
- * several errors, once and for good. Each time the result must be one that the contract names,
- * nothing may leak, and the pool, if there is one, must work once the kernel does again.
+ * The nth kernel call fails: for every call of the kernel table, every n that a pool's life
+ * reaches, several errors, once and for good. Each time the result must be one that the contract
+ * names, nothing may leak, and the pool, if there is one, must work once the kernel does again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,7 +27,10 @@ static void check_errno(const char *what)
 	CHECK(errno == ENOMEM || errno == ENOBUFS, "%s failed with %s", what, strerror(errno));
 }
 
-/* Leases, returns, migrates: growth, exchange, caches that open and close. Kernel calls may fail. */
+/*
+ * Leases, returns, migrates: growth, exchange, caches that open and close. Kernel calls may
+ * fail.
+ */
 static void use(struct mews_pool *pool)
 {
 	struct timespec past = { 0 };
@@ -123,7 +126,8 @@ static void sweep_error(int call, int error, bool for_good, unsigned long *lives
 static void check_leak(const char *call, struct maps before)
 {
 	struct maps after = maps_read();
-	bool leaks = maps_tell() && (after.bytes > before.bytes + (2 << 20) || after.count > before.count + 3);
+	bool leaks = maps_tell() && (after.bytes > before.bytes + (2 << 20) ||
+				     after.count > before.count + 3);
 
 	check_context(call, 0);
 	/* A mapping that the kernel refuses to take back stays, of course. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counts the instructions of the hit path, by stepping through it, and compares them with the golden
- * file: it fails where one takes more than it did. --update rewrites the file.
+ * Counts the instructions of the hit path, by stepping through it, and compares them with the
+ * golden file: it fails where one takes more than it did. --update rewrites the file.
  */
 #include <errno.h>
 #include <stdio.h>

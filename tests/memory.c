@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a pool costs beside its blocks: its tables stay under one per cent of 100,000 blocks, counted
- * by the pool and by the kernel; and neither tables nor caches grow with the number of threads.
+ * What a pool costs beside its blocks: its tables stay under one per cent of 100,000 blocks,
+ * counted by the pool and by the kernel; and neither tables nor caches grow with the number of
+ * threads.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +29,10 @@ static struct mews_stats stats_of(struct mews_pool *pool)
 	return stats;
 }
 
-/* Bytes behind this process's mappings; huge pages that are reserved are counted apart by the kernel. */
+/*
+ * Bytes behind this process's mappings; huge pages that are reserved are counted apart by the
+ * kernel.
+ */
 static uint64_t resident(void)
 {
 	FILE *file = fopen("/proc/self/smaps_rollup", "r");

@@ -2,8 +2,8 @@
 /*
  * The misuse matrix: each wrong call is made on a pool of its own, at both levels of checking, and
  * must be told as the contract says: by a report, by a counter, and without loss of another block.
- * At CHEAP a double or interior return is told when the block reaches its slab, which a drain forces.
- * misuse_memory.c has what only AddressSanitizer and valgrind can see.
+ * At CHEAP a double or interior return is told when the block reaches its slab, which a drain
+ * forces. misuse_memory.c has what only AddressSanitizer and valgrind can see.
  */
 #include <errno.h>
 #include <stdio.h>

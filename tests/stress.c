@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs the stress scenarios, each on a pool of its own of the chosen kind, each ending in the audit.
- * A planted bug (--plant) must be found in each chosen scenario.
+ * Runs the stress scenarios, each on a pool of its own of the chosen kind, each ending in the
+ * audit. A planted bug (--plant) must be found in each chosen scenario.
  */
 #include "stress.h"
 
@@ -57,7 +57,10 @@ static void run_in_child(void *argument)
 	run->now->run(&run->stress);
 }
 
-/* The library was built with a bug: one of the scenarios must find it, as soon as one does it ends. */
+/*
+ * The library was built with a bug: one of the scenarios must find it, as soon as one does it
+ * ends.
+ */
 static void try_built(struct run *run)
 {
 	if (run->found)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The stress scenarios: what they share. An arena is a pool with the tests' own ledger beside it;
- * every lease and return of a scenario goes through arena_*, so that a double lease is found when it
- * happens and a lost block at the end. Scenarios stand in stress_*.c, stress.c runs them.
+ * every lease and return of a scenario goes through arena_*, so that a double lease is found when
+ * it happens and a lost block at the end. Scenarios stand in stress_*.c, stress.c runs them.
  */
 #ifndef TESTS_STRESS_H
 #define TESTS_STRESS_H

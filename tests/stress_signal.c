@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stress: signals that lease and return inside lease and return. Each worker has a timer of its own,
- * whose handler runs on that thread every 10 to 50 us; the handler keeps a few blocks over to its
- * next run, so that what it leased inside one operation is returned inside another.
+ * Stress: signals that lease and return inside lease and return. Each worker has a timer of its
+ * own, whose handler runs on that thread every 10 to 50 us; the handler keeps a few blocks over to
+ * its next run, so that what it leased inside one operation is returned inside another.
  */
 #include "stress.h"
 

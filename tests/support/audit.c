@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The audit, see audit.h. Every carved block has an entry that says where it was met first; a second
- * meeting, or none, is an error. Errors end the walk: the first one is told.
+ * The audit, see audit.h. Every carved block has an entry that says where it was met first; a
+ * second meeting, or none, is an error. Errors end the walk: the first one is told.
  */
 #include "audit.h"
 

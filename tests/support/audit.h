@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The audit: block by block, leased + in caches + in side stacks + in depots + free in slabs =
- * carved, each exactly once. Reads the library's tables by their layout only and does the arithmetic
- * itself, so that it also works on the shared library and trusts none of its functions. The pool
- * must be at rest: no operation under way in any thread.
+ * carved, each exactly once. Reads the library's tables by their layout only and does the
+ * arithmetic itself, so that it also works on the shared library and trusts none of its functions.
+ * The pool must be at rest: no operation under way in any thread.
  */
 #ifndef TESTS_SUPPORT_AUDIT_H
 #define TESTS_SUPPORT_AUDIT_H

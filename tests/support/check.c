@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checks, see check.h. Everything here uses write(2) on a buffer of its own, so that a failure inside
- * a signal handler or a forked child of threads is told all the same.
+ * Checks, see check.h. Everything here uses write(2) on a buffer of its own, so that a failure
+ * inside a signal handler or a forked child of threads is told all the same.
  */
 #include "check.h"
 

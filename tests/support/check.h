@@ -30,8 +30,8 @@ void check_failed(const char *file, int line, const char *condition, const char 
 void check_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 /*
- * Runs run(arg) in a child. True if a CHECK of it failed, which is what a planted bug shall lead to;
- * a child that ends well or crashes found nothing. The child's message is passed on to stderr.
+ * Runs run(arg) in a child. True if a CHECK of it failed, which is what a planted bug shall lead
+ * to; a child that ends well or crashes found nothing. The child's message is passed on to stderr.
  */
 bool check_finds(void (*run)(void *arg), void *arg);
 

@@ -35,7 +35,10 @@ extern struct kind_calls kind_calls;
  */
 void kind_choose(const char *name, char **argv);
 
-/* The path that mews_pool_stats must tell: the kind's, as far as glibc registered sequences; or 0. */
+/*
+ * The path that mews_pool_stats must tell: the kind's, as far as glibc registered sequences; or
+ * 0.
+ */
 enum mews_path kind_path(void);
 
 /* Prints a line a kind. */
@@ -44,7 +47,10 @@ void kind_list(FILE *out);
 /* A configuration of this kind, everything else default. */
 struct mews_pool_config kind_config(void);
 
-/* A pool of this kind with so many blocks; block_size 0: the default. Ends the process on failure. */
+/*
+ * A pool of this kind with so many blocks; block_size 0: the default. Ends the process on
+ * failure.
+ */
 struct mews_pool *kind_pool(size_t block_size, size_t max_blocks);
 
 /* A pool of this configuration. Ends the process on failure. */

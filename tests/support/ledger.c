@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tests' ledger, see ledger.h: an open-addressed table of addresses that only grows, beside each
- * address the stamp of its present lease (0: not held).
+ * The tests' ledger, see ledger.h: an open-addressed table of addresses that only grows, beside
+ * each address the stamp of its present lease (0: not held).
  */
 #include "ledger.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What of the address space is mapped, read from /proc/self/maps: for tests of leaks and of release. */
+/*
+ * What of the address space is mapped, read from /proc/self/maps: for tests of leaks and of
+ * release.
+ */
 #ifndef TESTS_SUPPORT_MAPS_H
 #define TESTS_SUPPORT_MAPS_H
 
@@ -13,7 +16,10 @@ struct maps {
 
 struct maps maps_read(void);
 
-/* False under ThreadSanitizer, which maps memory of its own all the time: nothing can be concluded. */
+/*
+ * False under ThreadSanitizer, which maps memory of its own all the time: nothing can be
+ * concluded.
+ */
 bool maps_tell(void);
 
 /* True if addr lies in a readable mapping. */

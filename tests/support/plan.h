@@ -11,8 +11,8 @@
 #define PLAN_SLAB_BYTES ((size_t)64 << 10)
 
 /*
- * A plan of `windows` nodes, all numbered 0 for the kernel so that no binding is asked, of blocks of
- * stride bytes; cell_blocks 0: no cells. Its arrays are static: one plan at a time.
+ * A plan of `windows` nodes, all numbered 0 for the kernel so that no binding is asked, of blocks
+ * of stride bytes; cell_blocks 0: no cells. Its arrays are static: one plan at a time.
  */
 struct mews_plan plan_by_hand(uint32_t windows, size_t stride, uint32_t cell_blocks);
 

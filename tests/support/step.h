@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 /*
- * Runs body(argument) in a child and lists, in the order they are executed, the instructions from the
- * first entry of function until it returns. Returns how many there are, also beyond room; 0 where
- * the machine refuses to trace, or function was not reached.
+ * Runs body(argument) in a child and lists, in the order they are executed, the instructions from
+ * the first entry of function until it returns. Returns how many there are, also beyond room; 0
+ * where the machine refuses to trace, or function was not reached.
  */
 size_t step_through(void (*body)(void *argument), void *argument, const void *function,
 		    uintptr_t *address, size_t room);

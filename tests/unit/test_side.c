@@ -100,7 +100,10 @@ static void test_gate_numbers(void **state)
 	mews_gate_wait(&sides);
 }
 
-/* Operations read a state; who changes it waits at the gate; after that none may still act on the old. */
+/*
+ * Operations read a state; who changes it waits at the gate; after that none may still act on the
+ * old.
+ */
 struct shared {
 	_Atomic uint32_t state, acted;
 	atomic_bool stop, failed;
