@@ -3,7 +3,6 @@
  * What a pool makes of its environment: it must work, and say what it got and why.
  *
  *   probe [path=rseq|fallback] [reason=TEXT] [pages=2m|thp|base] [mode=server|workstation]
- * [bound=no]
  */
 #include <errno.h>
 #include <stdio.h>
