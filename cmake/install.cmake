@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What `cmake --install` puts where: the libraries, the headers, mews.pc, the CMake package, the man
-# pages, the documents. Two components, which are also the two Debian packages of `cpack -G DEB`:
-# runtime (the shared library) and development (all the rest).
+# pages, the documents, mews-topo. Three components, which are also the Debian packages of
+# `cpack -G DEB`: runtime (the shared library), tools (mews-topo), development (all the rest).
 include(CMakePackageConfigHelpers)
 
 set(MEWS_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/mews)
@@ -47,6 +47,9 @@ if(PROJECT_IS_TOP_LEVEL)
 	set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 	set(CPACK_PACKAGE_CONTACT "the mews developers <mews@localhost>")
 	set(CPACK_COMPONENTS_ALL runtime development)
+	if(MEWS_BUILD_TOOLS)
+		list(APPEND CPACK_COMPONENTS_ALL tools)
+	endif()
 	set(CPACK_DEB_COMPONENT_INSTALL ON)
 	set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 	set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libmews${MEWS_SOVERSION})
@@ -57,5 +60,8 @@ if(PROJECT_IS_TOP_LEVEL)
 	set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 	set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libmews${MEWS_SOVERSION} (= ${PROJECT_VERSION})")
 	string(APPEND CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS ", libhwloc-dev, liburcu-dev, libudev-dev")
+	set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME mews-tools)
+	set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
+	set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
 	include(CPack)
 endif()
