@@ -4,6 +4,7 @@
  * region that everything but the blocks lies in. Invariant: what fails leaves nothing behind.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -250,7 +251,7 @@ static int plan_and_build(struct mews_pool_config config, struct mews_control **
 	}
 }
 
-MEWS_API int mews_pool_create(const struct mews_pool_config *given, struct mews_pool **pool)
+static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 {
 	const struct mews_topology *topology;
 	struct mews_pool_config config;
@@ -275,6 +276,17 @@ MEWS_API int mews_pool_create(const struct mews_pool_config *given, struct mews_
 	tell_degraded(control, &config, first_maximum);
 	*pool = control->pool;
 	return 0;
+}
+
+/* hwloc reads files, which are cancellation points, under a mutex. */
+MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews_pool **pool)
+{
+	int error, state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	error = create(config, pool);
+	pthread_setcancelstate(state, NULL);
+	return error;
 }
 
 MEWS_API int mews_pool_create_layout(const struct mews_pool_config *config,

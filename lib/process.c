@@ -26,7 +26,7 @@ static CDS_LIST_HEAD(pools);
 static struct mews_topology *topology;
 static unsigned topology_users;
 static bool handlers_installed;
-static pthread_t forker; /* valid while a pool is frozen */
+static _Atomic pthread_t forker; /* valid while a pool is frozen */
 /* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
 static uint32_t *copied;
 
@@ -68,8 +68,9 @@ static uint64_t hugetlb_bytes(const struct mews_control *control)
 
 static bool frozen_for_me(struct mews_control *control)
 {
-	/* P1: acquires `forker` from P2. */
-	return atomic_load(&control->frozen) && !pthread_equal(forker, pthread_self());
+	/* Relaxed: a forker of another fork than the one that froze makes for one more look. */
+	return atomic_load(&control->frozen) &&
+	       !pthread_equal(atomic_load_explicit(&forker, memory_order_relaxed), pthread_self());
 }
 
 struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
@@ -89,7 +90,7 @@ static void freeze(struct mews_control *control)
 {
 	uint32_t cpu;
 
-	/* P2: sequentially consistent, before the gate is looked at: see side.h. */
+	/* Sequentially consistent, before the gate is looked at: see side.h. */
 	atomic_store(&control->frozen, 1);
 	mews_gate_wait(&control->sides);
 	for (cpu = 0; cpu < control->sides.count; cpu++)
@@ -113,7 +114,7 @@ static void before_fork(void)
 	void *word;
 
 	pthread_mutex_lock(&mutex);
-	forker = pthread_self();
+	atomic_store(&forker, pthread_self());
 	cds_list_for_each_entry(control, &pools, link) {
 		freeze(control);
 		shared += hugetlb_bytes(control);
@@ -130,7 +131,7 @@ static void wait_for_child(void)
 	int steps;
 
 	for (steps = 0; steps < 10000 && !__atomic_load_n(copied, __ATOMIC_ACQUIRE); steps++)
-		nanosleep(&step, NULL);
+		mews_kernel->futex_wait(copied, 0, &step); /* to sleep: no cancellation point */
 }
 
 static void drop_word(void)

@@ -533,7 +533,7 @@ static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *
 	return count;
 }
 
-/* Gives words [from, end) of a slab their bits back. */
+/* Gives the first `end` words of a slab their bits back. */
 static void put_words(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t end,
 		      uint32_t blocks)
 {
@@ -543,28 +543,32 @@ static void put_words(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 		put_word(w, (uint64_t)slab * s->slab_words + word, word_mask(blocks, word));
 }
 
+/* Takes all blocks of a word, or none; the summary first, as take_word does. */
+static bool take_whole_word(struct mews_window *w, uint64_t word, uint64_t whole)
+{
+	uint64_t bit = (uint64_t)1 << word % 64;
+
+	if (atomic_load(&w->free[word]) != whole)
+		return false;
+	atomic_fetch_and(&w->summary[word / 64], ~bit);
+	if (atomic_compare_exchange_strong(&w->free[word], &whole, 0))
+		return true;
+	atomic_fetch_or(&w->summary[word / 64], bit);
+	return false;
+}
+
 /* Takes all blocks of a slab at once, or none. */
 static bool take_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
 {
-	uint64_t first = (uint64_t)slab * s->slab_words, whole, expected;
-	uint32_t word;
+	uint64_t first = (uint64_t)slab * s->slab_words;
+	uint32_t end = (blocks + 63) / 64, word;
 
-	for (word = 0; word < s->slab_words && (whole = word_mask(blocks, word)); word++) {
-		if (atomic_load(&w->free[first + word]) != whole)
-			break;
-		atomic_fetch_and(&w->summary[(first + word) / 64],
-				 ~((uint64_t)1 << (first + word) % 64));
-		expected = whole;
-		if (!atomic_compare_exchange_strong(&w->free[first + word], &expected, 0)) {
-			atomic_fetch_or(&w->summary[(first + word) / 64],
-					(uint64_t)1 << (first + word) % 64);
-			break;
+	for (word = 0; word < end; word++)
+		if (!take_whole_word(w, first + word, word_mask(blocks, word))) {
+			put_words(s, w, slab, word, blocks);
+			return false;
 		}
-	}
-	if (word == s->slab_words || !whole)
-		return true;
-	put_words(s, w, slab, word, blocks);
-	return false;
+	return true;
 }
 
 /* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
@@ -575,7 +579,7 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 
 	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
 	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
-		put_words(s, w, slab, s->slab_words, blocks);
+		put_words(s, w, slab, (blocks + 63) / 64, blocks);
 		return false;
 	}
 	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);

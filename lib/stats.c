@@ -74,16 +74,29 @@ static void count_cpus(const struct mews_control *control, struct mews_node_stat
 	}
 }
 
+/* Takes up to excess off a tier; returns how much. */
+static uint64_t cut(uint64_t *tier, uint64_t excess)
+{
+	uint64_t off = *tier < excess ? *tier : excess;
+
+	*tier -= off;
+	return off;
+}
+
 static void add_up(struct mews_stats *stats)
 {
 	struct mews_node_stats *n;
-	uint64_t found;
+	uint64_t found, excess;
 
 	for (n = stats->node; n < stats->node + stats->nodes; n++) {
 		found = n->cached + n->side + n->depot + n->slab;
 		/* Blocks that moved between two looks may be seen twice: then nothing is out. */
-		n->leased = n->carved > found ? n->carved - found : 0;
-		n->carved = found + n->leased;
+		excess = found > n->carved ? found - n->carved : 0;
+		n->leased = n->carved + excess - found;
+		excess -= cut(&n->slab, excess);
+		excess -= cut(&n->depot, excess);
+		excess -= cut(&n->side, excess);
+		cut(&n->cached, excess);
 		stats->carved += n->carved;
 		stats->leased += n->leased;
 		stats->cached += n->cached;

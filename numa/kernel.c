@@ -64,9 +64,23 @@ static int real_futex_wake(uint32_t *word, int count)
 	return (int)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+/*
+ * Not by glibc's functions: those are cancellation points, and a lease that backs memory asks a file
+ * whether huge pages are on. A thread that ended there would take the slab with it.
+ */
 static int real_open(const char *path, int flags)
 {
-	return open(path, flags);
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags);
+}
+
+static ssize_t real_read(int fd, void *buffer, size_t size)
+{
+	return syscall(SYS_read, fd, buffer, size);
+}
+
+static int real_close(int fd)
+{
+	return (int)syscall(SYS_close, fd);
 }
 
 const struct mews_kernel mews_kernel_real = {
@@ -87,8 +101,8 @@ const struct mews_kernel mews_kernel_real = {
 	.futex_wait = real_futex_wait,
 	.futex_wake = real_futex_wake,
 	.open = real_open,
-	.read = read,
-	.close = close,
+	.read = real_read,
+	.close = real_close,
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;
