@@ -60,18 +60,18 @@ static void title_node(struct topo_box *box)
 		       box->ids.count > 1 ? " in all" : "");
 }
 
+/* Of several caches the topology knows the smallest: only of one it can be said whose size it is. */
 static void title(struct topo_box *box, const struct topo_view *view)
 {
 	const struct mews_topology *t = view->topology;
-	const char *each = box->ids.count > 1 ? " each" : "";
 
 	put_name(box, box->title, sizeof(box->title));
 	if (box->kind == KIND_NODE)
 		title_node(box);
-	if (box->kind == KIND_L3 && t->l3_bytes > 0)
-		append(box, ": %s%s", topo_bytes(t->l3_bytes).text, each);
-	if (box->kind == KIND_L2 && t->l2_bytes > 0)
-		append(box, ": %s%s", topo_bytes(t->l2_bytes).text, each);
+	if (box->kind == KIND_L3 && t->l3_bytes > 0 && t->l3_domains == 1)
+		append(box, ": %s", topo_bytes(t->l3_bytes).text);
+	if (box->kind == KIND_L2 && t->l2_bytes > 0 && t->l2_domains == 1)
+		append(box, ": %s", topo_bytes(t->l2_bytes).text);
 	for (size_t i = 0; i < box->children; i++)
 		title(&box->child[i], view);
 }

@@ -35,7 +35,7 @@ static const struct argp_option choices[] = {
 	{ NULL, 0, NULL, 0, "What to write:", 3 },
 	{ "format", 'f', "FORMAT", 0, "text, json, csv (one row a CPU), svg", 3 },
 	{ "config", KEY_CONFIG, NULL, 0, "a snippet of C that pins the plan", 3 },
-	{ "width", KEY_WIDTH, "COLUMNS", 0, "of text (default: the terminal's, or 80)", 3 },
+	{ "width", KEY_WIDTH, "COLUMNS", 0, "of text, 76 at least (default: the terminal's, or 80)", 3 },
 	{ NULL, 0, NULL, 0, "What to do instead:", 4 },
 	{ "check", KEY_CHECK, NULL, 0, "a line a problem; status 1 if there is one", 4 },
 	{ "verify", KEY_VERIFY, NULL, 0, "build the pool, touch blocks from each CPU, ask the kernel "
@@ -50,7 +50,11 @@ static const char about[] =
 	"Shows the machine as a pool of the mews library sees it, and the plan that it makes."
 	"\vExit status: 0; 1 where --check, --verify or --diff found something; 2 for an error.";
 
-const char *argp_program_version = "mews-topo 0.1.0";
+static void write_version(FILE *out, struct argp_state *state)
+{
+	(void)state;
+	fprintf(out, "mews-topo %s\n", mews_version());
+}
 
 static uint64_t number(const char *text, struct argp_state *state, const char *what, uint64_t most)
 {
@@ -244,6 +248,7 @@ void topo_options_parse(int argc, char **argv, struct topo_options *options)
 	};
 
 	*options = (struct topo_options){ .root = "" };
+	argp_program_version_hook = write_version;
 	argp_err_exit_status = TOPO_EXIT_ERROR;
 	argp_parse(&argp, argc, argv, 0, NULL, options);
 }

@@ -14,7 +14,7 @@
 #include "screen.h"
 
 #define WIDTH_USUAL 80
-#define WIDTH_LEAST 40
+#define WIDTH_LEAST 76          /* what the table of nodes takes */
 
 static int find_width(FILE *out, int asked)
 {

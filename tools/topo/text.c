@@ -71,17 +71,33 @@ static size_t list_of(const struct topo_view *view, bool (*which)(const struct m
 	return count;
 }
 
+/* "1 node", "2 nodes" */
+static struct topo_words some(uint32_t count, const char *noun)
+{
+	struct topo_words words;
+
+	snprintf(words.text, sizeof(words.text), "%u %s%s", count, noun, count == 1 ? "" : "s");
+	return words;
+}
+
 static void write_title(const struct topo_term *term, const struct topo_view *view)
 {
 	const struct mews_topology *t = view->topology;
 	char text[512];
 
-	snprintf(text, sizeof(text), "mews-topo %s: %s: %u package%s, %u core%s, %u CPU%s, %u node%s, "
-		 "%s", mews_version(), t->source, t->packages, &"s"[t->packages == 1], t->cores,
-		 &"s"[t->cores == 1], t->cpus, &"s"[t->cpus == 1], t->node_count,
-		 &"s"[t->node_count == 1], topo_bytes(t->memory).text);
+	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(), t->source,
+		 some(t->packages, "package").text, some(t->cores, "core").text,
+		 some(t->cpus, "CPU").text, some(t->node_count, "node").text,
+		 topo_bytes(t->memory).text);
 	topo_wrap(term, 0, 2, text);
 	fputc('\n', term->out);
+}
+
+static struct topo_words cache_size(size_t bytes)
+{
+	struct topo_words unknown = { "unknown" };
+
+	return bytes == 0 ? unknown : topo_bytes(bytes);
 }
 
 static void write_picture(const struct topo_term *term, const struct topo_view *view)
@@ -92,10 +108,11 @@ static void write_picture(const struct topo_term *term, const struct topo_view *
 
 	topo_picture(term, root);
 	topo_tree_free(root);
-	fprintf(term->out, "L1d %s, L2 %s, L3 %s", t->l1_bytes ? topo_bytes(t->l1_bytes).text :
-		"unknown", t->l2_bytes ? topo_bytes(t->l2_bytes).text : "unknown",
-		t->l3_bytes ? topo_bytes(t->l3_bytes).text : "unknown");
-	fputs(t->cpus_allowed < t->cpus ? "; (in parentheses: not allowed)\n" : "\n", term->out);
+	snprintf(list, sizeof(list), "L1d %s, L2 %s, L3 %s%s%s", cache_size(t->l1_bytes).text,
+		 cache_size(t->l2_bytes).text, cache_size(t->l3_bytes).text,
+		 t->cores > 1 ? " (the smallest of each, which the plan takes)" : "",
+		 t->cpus_allowed < t->cpus ? "; (0): not allowed" : "");
+	topo_wrap(term, 0, 2, list);
 	if (list_of(view, is_offline, list, sizeof(list)) > 0) {
 		fputs("offline: ", term->out);
 		topo_wrap(term, 9, 9, list);
@@ -158,7 +175,8 @@ static void write_node(const struct topo_term *term, const struct topo_view *vie
 
 	put_known(free_bytes, sizeof(free_bytes), more->free, true);
 	fprintf(term->out, "  %-5u %4u  %-7s %10s %10s", node->os_index, node->cpus,
-		node->allowed ? "yes" : "no", topo_bytes(node->memory).text, free_bytes);
+		node->allowed ? "yes" : "no",
+		node->memory == 0 ? "none" : topo_bytes(node->memory).text, free_bytes);
 	for (uint32_t i = 0; i < view->memory.huge_sizes && i < 2; i++)
 		write_huge(term, &more->huge[i]);
 	fputc('\n', term->out);
@@ -185,13 +203,15 @@ static void write_distances(const struct topo_term *term, const struct mews_topo
 	fputs("\n  distance ", term->out);
 	for (uint32_t to = 0; to < shown; to++)
 		fprintf(term->out, "%4u", t->node[to].os_index);
-	fputs(shown < t->node_count ? " ... (--format json has all)\n" : "\n", term->out);
+	fputc('\n', term->out);
 	for (uint32_t from = 0; from < shown; from++) {
 		fprintf(term->out, "  %8u ", t->node[from].os_index);
 		for (uint32_t to = 0; to < shown; to++)
 			fprintf(term->out, "%4u", t->distance[(size_t)from * t->node_count + to]);
 		fputc('\n', term->out);
 	}
+	if (shown < t->node_count)
+		fprintf(term->out, "  and of %u nodes more: --format json\n", t->node_count - shown);
 	fputc('\n', term->out);
 }
 

@@ -145,7 +145,7 @@ static bool holds_one(unsigned long start, unsigned long end, void *const *block
 	return false;
 }
 
-/* What the mappings that hold these blocks are made of: each is counted once, at its last look. */
+/* What the mappings that hold these blocks are made of; of the last CPU that was tried. */
 static void look_at_mappings(struct trial *trial, void *const *block, size_t count)
 {
 	FILE *file = fopen("/proc/self/smaps", "re");
