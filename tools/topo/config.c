@@ -42,7 +42,7 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 	const struct mews_plan *p = &view->plan;
 
 	fputs("/*\n * Pins what mews-topo planned for: ", out);
-	put_comment(view->topology->source, out);
+	put_comment(view->source, out);
 	fprintf(out, ".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
 		"%s.\n * The library reads no environment variables.\n */\n",
 		p->cache_capacity, p->depots, p->depot_magazines, topo_bytes(p->slab_bytes).text);

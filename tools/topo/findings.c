@@ -38,8 +38,8 @@ static void look_at_sequences(struct topo_view *view)
 
 	if (!s->known || s->usable)
 		return;
-	find(view, TOPO_WARNING, "fallback-path", "leases take the fallback path, ten times as slow: "
-	     "%.160s; %s", s->reason, s->glibc ?
+	find(view, TOPO_WARNING, "fallback-path", "leases take the fallback path, a locked "
+	     "instruction each: %.160s; %s", s->reason, s->glibc ?
 	     "use a kernel from 5.10 on, and a seccomp filter that allows membarrier" :
 	     "remove glibc.pthread.rseq=0 from GLIBC_TUNABLES, or use glibc 2.35 and Linux 4.18");
 }

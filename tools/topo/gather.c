@@ -112,11 +112,24 @@ static int make_plan(struct topo_view *view)
 	return 0;
 }
 
+static void name_source(struct topo_view *view)
+{
+	const struct topo_options *o = view->options;
+	const char *arg = o->xml != NULL ? o->xml : o->synthetic != NULL ? o->synthetic : o->root;
+
+	if (*arg == 0)
+		snprintf(view->source, sizeof(view->source), "%s", view->topology->source);
+	else
+		snprintf(view->source, sizeof(view->source), "%s%s", o->xml != NULL ? "xml: " :
+			 o->synthetic != NULL ? "synthetic: " : "below ", arg);
+}
+
 int topo_view_make(const struct topo_options *options, struct topo_view *view)
 {
 	*view = (struct topo_view){ .options = options };
 	if (topo_load(options, &view->topology) != 0 || read_limits(view) != 0)
 		return -1;
+	name_source(view);
 	topo_memory_read(view);
 	topo_sequences_read(view);
 	if (make_plan(view) != 0)

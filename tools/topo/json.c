@@ -240,7 +240,7 @@ cJSON *topo_json_make(const struct topo_view *view)
 	cJSON_AddStringToObject(root, "schema", TOPO_SCHEMA);
 	put_number(root, "schema_version", TOPO_SCHEMA_VERSION);
 	cJSON_AddStringToObject(root, "mews_version", mews_version());
-	cJSON_AddStringToObject(root, "source", view->topology->source);
+	cJSON_AddStringToObject(root, "source", view->source);
 	cJSON_AddBoolToObject(root, "this_machine", view->topology->this_machine);
 	put_machine(root, view);
 	put_cpus(root, view);

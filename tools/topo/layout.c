@@ -10,6 +10,7 @@
 #include <string.h>
 #include "tree.h"
 
+#define EVEN_WITHIN 8   /* cells by which the widths of a grid's boxes differ at most */
 #define BORDER 4        /* cells of a box's width that are border and space */
 
 static const char *noun(enum topo_kind kind, bool many)
@@ -46,6 +47,8 @@ static void append(struct topo_box *box, const char *format, ...)
 
 static void title_node(struct topo_box *box)
 {
+	if (box->forbidden)
+		append(box, " (not allowed)");
 	if (box->bytes_most == 0) {
 		append(box, ": no memory");
 		return;
@@ -133,17 +136,43 @@ static void end_row(struct topo_box *box, size_t first, size_t end, int height)
 		box->child[i].height = height;
 }
 
+/*
+ * Neighbours of one kind and of about one width get the same, and rows of equal number: a grid. How
+ * many stand in a row; 0: as many as fit.
+ */
+static size_t even_out(struct topo_box *box, int columns)
+{
+	int widest = 0, narrowest = columns;
+	size_t fit, rows;
+
+	for (size_t i = 0; i < box->children; i++) {
+		widest = most(widest, box->child[i].width);
+		narrowest = least(narrowest, box->child[i].width);
+		if (box->child[i].kind != box->child[0].kind)
+			return 0;
+	}
+	if (widest - narrowest > EVEN_WITHIN || box->children == 0)
+		return 0;
+	for (size_t i = 0; i < box->children; i++)
+		box->child[i].width = widest;
+	fit = (size_t)most(1, (columns + 1) / (widest + 1));
+	rows = (box->children + fit - 1) / fit;
+	return (box->children + rows - 1) / rows;
+}
+
 /* Places the boxes inside, from x and y of this box's corner on. */
-static void flow(struct topo_box *box, int columns, int margin)
+static void flow(struct topo_box *box, int columns)
 {
 	int x = 0, y = 0, row = 0, width = 0;
-	size_t first = 0;
+	size_t first = 0, in_a_row;
 
+	for (size_t i = 0; i < box->children; i++)
+		measure(&box->child[i], columns);
+	in_a_row = even_out(box, columns);
 	for (size_t i = 0; i < box->children; i++) {
 		struct topo_box *child = &box->child[i];
 
-		measure(child, columns - margin);
-		if (x > 0 && x + 1 + child->width > columns - margin) {
+		if (x > 0 && (x + 1 + child->width > columns || i - first == in_a_row)) {
 			end_row(box, first, i, row);
 			first = i;
 			y += row;
@@ -166,7 +195,7 @@ static void measure(struct topo_box *box, int columns)
 		measure_leaf(box, columns);
 		return;
 	}
-	flow(box, columns, box->kind == KIND_MACHINE ? 0 : BORDER);
+	flow(box, columns - (box->kind == KIND_MACHINE ? 0 : BORDER));
 	if (box->kind == KIND_MACHINE)
 		return;
 	box->width = most(box->width, least((int)strlen(box->title), columns - BORDER)) + BORDER;

@@ -234,7 +234,7 @@ static void open_paper(struct paper *paper, const struct topo_view *view, double
 		"<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", paper->width, height,
 		paper->width, height);
 	text_at(paper->out, MARGIN, 30, "font-size=\"17\" font-weight=\"bold\" fill=\"#102a43\"",
-		t->source);
+		view->source);
 	snprintf(text, sizeof(text), "packages: %u, cores: %u, CPUs: %u, nodes: %u, memory: %s; smallest "
 		 "L1d %s, L2 %s, L3 %s; mews-topo %s", t->packages, t->cores, t->cpus, t->node_count,
 		 topo_bytes(t->memory).text, t->l1_bytes ? topo_bytes(t->l1_bytes).text : "?",

@@ -83,9 +83,9 @@ static struct topo_words some(uint32_t count, const char *noun)
 static void write_title(const struct topo_term *term, const struct topo_view *view)
 {
 	const struct mews_topology *t = view->topology;
-	char text[512];
+	char text[1024];
 
-	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(), t->source,
+	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(), view->source,
 		 some(t->packages, "package").text, some(t->cores, "core").text,
 		 some(t->cpus, "CPU").text, some(t->node_count, "node").text,
 		 topo_bytes(t->memory).text);
@@ -189,7 +189,7 @@ static void write_nodes(const struct topo_term *term, const struct topo_view *vi
 	fprintf(term->out, "  %-5s %4s  %-7s %10s %10s", "node", "cpus", "allowed", "memory", "free");
 	for (uint32_t i = 0; i < m->huge_sizes && i < 2; i++)
 		fprintf(term->out, "  %14s", size_title(m->huge[i].size).text);
-	fputs(m->huge_sizes > 0 ? " (free of all)\n" + (term->width < 90) * 14 : "\n", term->out);
+	fputs(m->huge_sizes > 0 && term->width >= 90 ? " (free of all)\n" : "\n", term->out);
 	for (uint32_t i = 0; i < view->topology->node_count; i++)
 		write_node(term, view, i);
 }
@@ -284,6 +284,9 @@ static void write_sequences(const struct topo_term *term, const struct topo_view
 		line(term, "unknown", "a machine tells them by running, not by its topology");
 		return;
 	}
+	if (view->options->pid != 0)
+		line(term, "of", "mews-topo itself; process %d may have been started otherwise",
+		     view->options->pid);
 	line(term, "registered", "%s", s->glibc && s->cpu_id >= 0 ? "by glibc" : "by nobody");
 	line(term, "features", "%u bytes kept by the kernel; node_id %s, mm_cid %s", s->feature_size,
 	     s->node_id ? "live" : "absent", s->mm_cid ? "live" : "absent");

@@ -78,6 +78,7 @@ struct topo_finding {
 struct topo_view {
 	const struct topo_options *options;
 	struct mews_topology *topology;
+	char source[512];               /* which machine; the topology's is shorter */
 	struct mews_limits limits;
 	bool limits_known;              /* false: another machine, only its topology is known */
 	char allowed_source[256];       /* what decided which CPUs are allowed */

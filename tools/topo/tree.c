@@ -83,6 +83,7 @@ static void add_memory(const struct topo_view *view, struct topo_box *box, uint3
 {
 	box->bytes = box->bytes_most = view->topology->node[index].memory;
 	box->free = view->memory.node[index].free;
+	box->forbidden = !view->topology->node[index].allowed;
 }
 
 static void name_box(const struct builder *b, struct topo_box *box, const struct entry *first,
@@ -213,7 +214,7 @@ static bool same_memory(const struct topo_box *a, const struct topo_box *b)
 static bool same_shape(const struct topo_box *a, const struct topo_box *b)
 {
 	if (a->kind != b->kind || a->children != b->children || a->alike != b->alike ||
-	    a->allowed != b->allowed || !same_memory(a, b))
+	    a->allowed != b->allowed || a->forbidden != b->forbidden || !same_memory(a, b))
 		return false;
 	for (size_t i = 0; i < a->children; i++)
 		if (!same_shape(&a->child[i], &b->child[i]))

@@ -18,6 +18,7 @@ struct topo_box {
 	struct topo_ids ids;            /* of all that are folded in here */
 	uint32_t alike;                 /* folded neighbours, 1: none */
 	bool allowed;                   /* a CPU that may be used */
+	bool forbidden;                 /* a node whose memory may not */
 	uint64_t bytes, bytes_most;     /* memory of a node, of the least and the largest folded */
 	uint64_t free;                  /* of all of them; TOPO_UNKNOWN */
 	struct topo_box *child;

@@ -36,7 +36,7 @@ struct topo_words topo_bytes(uint64_t value)
 		snprintf(out.text, sizeof(out.text), "unlimited");
 		return out;
 	}
-	if (value < 65536 && value % 1024 != 0) {
+	if (value == 0 || (value < 65536 && value % 1024 != 0)) {
 		snprintf(out.text, sizeof(out.text), "%.40s B", topo_count(value).text);
 		return out;
 	}
