@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Config (mews-topo): a snippet of C that pins what of the plan a caller can say. The library reads
- * no environment variables, so there are none to write; what follows from the machine alone stands in
- * the comment.
+ * no environment variables, so there are none to write; what follows from the machine alone stands
+ * in the comment.
  */
 #include "topo.h"
 #include "words.h"
@@ -31,7 +31,8 @@ static void put_comment(const char *text, FILE *out)
 static void put_block(const struct topo_view *view, FILE *out)
 {
 	if (view->options->request.block_size == 0)
-		fprintf(out, "\t.block_size = 0,                /* the default: %zu usable bytes */\n",
+		fprintf(out,
+			"\t.block_size = 0,                /* the default: %zu usable bytes */\n",
 			view->plan.block_size);
 	else
 		fprintf(out, "\t.block_size = %zu,\n", view->plan.block_size);
@@ -43,7 +44,8 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 
 	fputs("/*\n * Pins what mews-topo planned for: ", out);
 	put_comment(view->source, out);
-	fprintf(out, ".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
+	fprintf(out,
+		".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
 		"%s.\n * The library reads no environment variables.\n */\n",
 		p->cache_capacity, p->depots, p->depot_magazines, topo_bytes(p->slab_bytes).text);
 	fputs("static const struct mews_pool_config config = {\n"

@@ -43,11 +43,12 @@ static char *read_whole(const char *path)
 	return text;
 }
 
-/* A saved document, if the file is one of this schema; *fault where it is JSON and another thing. */
+/* A saved document, if the file is one of this schema; *fault: it is JSON, and another thing. */
 static cJSON *parse_saved(const char *path, bool *fault)
 {
 	char *text = read_whole(path);
-	cJSON *root = text != NULL && text[strspn(text, " \t\r\n")] == '{' ? cJSON_Parse(text) : NULL;
+	cJSON *root =
+		text != NULL && text[strspn(text, " \t\r\n")] == '{' ? cJSON_Parse(text) : NULL;
 	const cJSON *schema = cJSON_GetObjectItemCaseSensitive(root, "schema");
 	const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "schema_version");
 

@@ -76,12 +76,14 @@ static void look_at_huge(struct topo_view *view, uint32_t index)
 		     "nr_hugepages, or expect %s (--pages thp plans for it)", os_index,
 		     (unsigned long long)target, os_index, else_expect(view));
 	else
-		find(view, TOPO_WARNING, "few-huge-pages", "%s of %s 2 MiB pages free on node %u, the "
+		find(view, TOPO_WARNING, "few-huge-pages",
+		     "%s of %s 2 MiB pages free on node %u, the "
 		     "pool wants %s: echo %llu > /sys/devices/system/node/node%u/hugepages/"
 		     "hugepages-2048kB/nr_hugepages, or expect %s for the rest",
 		     topo_count(huge->free).text, topo_count(huge->total).text, os_index,
-		     topo_count(target).text, (unsigned long long)(huge->total - huge->free + target),
-		     os_index, else_expect(view));
+		     topo_count(target).text,
+		     (unsigned long long)(huge->total - huge->free + target), os_index,
+		     else_expect(view));
 }
 
 static void look_at_pages(struct topo_view *view)
@@ -119,17 +121,22 @@ static void look_at_node(struct topo_view *view, uint32_t index)
 	if (cpus == 0 || home == index)
 		return;
 	if (home == MEWS_NO_INDEX)
-		find(view, TOPO_WARNING, "no-memory", "no node gives memory to the %u CPUs of node %u: "
-		     "allow one in cpuset.mems", cpus, t->node[index].os_index);
+		find(view, TOPO_WARNING, "no-memory",
+		     "no node gives memory to the %u CPUs of node %u: "
+		     "allow one in cpuset.mems",
+		     cpus, t->node[index].os_index);
 	else if (t->node[index].memory == 0)
-		find(view, TOPO_WARNING, "node-without-memory", "node %u has %u CPUs and no memory: "
+		find(view, TOPO_WARNING, "node-without-memory",
+		     "node %u has %u CPUs and no memory: "
 		     "their blocks come from node %u, at distance %u; keep threads off these CPUs, "
-		     "or fit memory", t->node[index].os_index, cpus, t->node[home].os_index,
+		     "or fit memory",
+		     t->node[index].os_index, cpus, t->node[home].os_index,
 		     t->distance[(size_t)index * t->node_count + home]);
 	else
-		find(view, TOPO_WARNING, "node-forbidden", "%u CPUs of node %u are allowed and its "
-		     "memory is not: their blocks come from node %u; add %u to cpuset.mems, or take "
-		     "the CPUs away", cpus, t->node[index].os_index, t->node[home].os_index,
+		find(view, TOPO_WARNING, "node-forbidden",
+		     "%u CPUs of node %u are allowed and its memory is not: their blocks come "
+		     "from node %u; add %u to cpuset.mems, or take the CPUs away",
+		     cpus, t->node[index].os_index, t->node[home].os_index,
 		     t->node[index].os_index);
 }
 
@@ -138,11 +145,13 @@ static void look_at_limits(struct topo_view *view)
 	const struct mews_limits *l = &view->limits;
 
 	if (l->quota_cpus > 0 && l->usable_cpus < l->affinity_cpus)
-		find(view, TOPO_NOTE, "quota", "%u CPUs are allowed and the quota pays for %.4g: more "
-		     "than %u busy threads are throttled (%.120s)", l->affinity_cpus, l->quota_cpus,
-		     l->usable_cpus, l->quota_source);
+		find(view, TOPO_NOTE, "quota",
+		     "%u CPUs are allowed and the quota pays for %.4g: more "
+		     "than %u busy threads are throttled (%.120s)",
+		     l->affinity_cpus, l->quota_cpus, l->usable_cpus, l->quota_source);
 	if (l->memory_high < l->memory)
-		find(view, TOPO_NOTE, "memory-high", "memory.high, %s, slows the process down before "
+		find(view, TOPO_NOTE, "memory-high",
+		     "memory.high, %s, slows the process down before "
 		     "memory.max stops it: the hard limit follows memory.high",
 		     topo_bytes(l->memory_high).text);
 	if (view->topology->l2_bytes == 0)
@@ -160,19 +169,21 @@ static void look_at_size(struct topo_view *view)
 	if (asked == 0)
 		return;
 	if (p->max_blocks < asked)
-		find(view, TOPO_WARNING, "address-space", "%s blocks asked for, address space gives %s: "
-		     "raise RLIMIT_AS (ulimit -v)", topo_count(asked).text,
-		     topo_count(p->max_blocks).text);
+		find(view, TOPO_WARNING, "address-space",
+		     "%s blocks asked for, address space gives %s: "
+		     "raise RLIMIT_AS (ulimit -v)",
+		     topo_count(asked).text, topo_count(p->max_blocks).text);
 	if (bytes > p->hard_limit)
-		find(view, TOPO_WARNING, "above-hard-limit", "%s blocks take %s, the hard limit is %s: "
-		     "lower --max-blocks, or raise the memory limit (%.120s)", topo_count(asked).text,
-		     topo_bytes(bytes).text, topo_bytes(p->hard_limit).text,
+		find(view, TOPO_WARNING, "above-hard-limit",
+		     "%s blocks take %s, the hard limit is %s: "
+		     "lower --max-blocks, or raise the memory limit (%.120s)",
+		     topo_count(asked).text, topo_bytes(bytes).text, topo_bytes(p->hard_limit).text,
 		     view->limits.memory == MEWS_UNLIMITED ? "the memory of the nodes decides" :
 		     view->limits.memory_source);
 	else if (view->memory.available != TOPO_UNKNOWN && bytes > view->memory.available)
-		find(view, TOPO_WARNING, "little-memory", "%s blocks take %s, and %s is available now",
-		     topo_count(asked).text, topo_bytes(bytes).text,
-		     topo_bytes(view->memory.available).text);
+		find(view, TOPO_WARNING, "little-memory",
+		     "%s blocks take %s, and %s is available now", topo_count(asked).text,
+		     topo_bytes(bytes).text, topo_bytes(view->memory.available).text);
 }
 
 void topo_findings_make(struct topo_view *view)

@@ -22,8 +22,9 @@ static int refuse_topology(const struct topo_options *o, int error)
 		return topo_fail("--xml %s: not a topology in hwloc's XML, or one without CPUs",
 				 o->xml);
 	if (o->synthetic != NULL)
-		return topo_fail("--synthetic '%s': not a machine that hwloc and a kernel can have; "
-				 "try \"pack:2 numa:1 l3:4 l2:4 core:1 pu:2\"", o->synthetic);
+		return topo_fail("--synthetic '%s': not a machine that hwloc and a kernel can "
+				 "have; try \"pack:2 numa:1 l3:4 l2:4 core:1 pu:2\"",
+				 o->synthetic);
 	return topo_fail("hwloc cannot read this machine");
 }
 

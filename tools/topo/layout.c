@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Layout (mews-topo): titles, sizes and places of the boxes of a tree, in cells of text. Boxes stand
- * side by side while the width allows it, and go on below. Called by tree.c. Invariant: a box
+ * Layout (mews-topo): titles, sizes and places of the boxes of a tree, in cells of text. Boxes
+ * stand side by side while the width allows it, and go on below. Called by tree.c. Invariant: a box
  * holds its title and its boxes, with a border of one cell and a space left and right.
  */
 #define _GNU_SOURCE 1
@@ -15,7 +15,8 @@
 
 static const char *noun(enum topo_kind kind, bool many)
 {
-	static const char *const one[] = { "machine", "package", "node", "L3", "L2", "core", "cpu" };
+	static const char *const one[] = { "machine", "package", "node", "L3", "L2", "core",
+		"cpu" };
 	static const char *const all[] = { "machines", "packages", "nodes", "L3", "L2", "cores",
 		"cpus" };
 
@@ -63,7 +64,7 @@ static void title_node(struct topo_box *box)
 		       box->ids.count > 1 ? " in all" : "");
 }
 
-/* Of several caches the topology knows the smallest: only of one it can be said whose size it is. */
+/* Of several caches the topology knows the smallest; only of a single one it is the size. */
 static void title(struct topo_box *box, const struct topo_view *view)
 {
 	const struct mews_topology *t = view->topology;

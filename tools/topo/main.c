@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mews-topo: the machine as a pool sees it. Layer 6: it links the static library and reads its
- * internals (topology, limits, plan) through the headers of numa/. This file only chooses who works.
+ * internals (topology, limits, plan) by the headers of numa/. This file only chooses who works.
  */
 #define _GNU_SOURCE 1
 #include <locale.h>

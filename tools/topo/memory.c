@@ -20,7 +20,8 @@
 
 /* Reads the file of that name below the view's root. */
 __attribute__((format(printf, 4, 5)))
-static bool read_file(const struct topo_view *view, char *text, size_t size, const char *format, ...)
+static bool read_file(const struct topo_view *view, char *text, size_t size,
+		      const char *format, ...)
 {
 	char path[PATH_MAX], name[PATH_MAX];
 	va_list list;

@@ -12,8 +12,8 @@
 #include "topo.h"
 
 enum {
-	KEY_XML = 256, KEY_SYNTHETIC, KEY_ROOT, KEY_BLOCK, KEY_ALIGNMENT, KEY_MAX, KEY_INITIAL, KEY_MODE,
-	KEY_PAGES, KEY_NODES, KEY_CONFIG, KEY_DIFF, KEY_CHECK, KEY_VERIFY, KEY_WIDTH,
+	KEY_XML = 256, KEY_SYNTHETIC, KEY_ROOT, KEY_BLOCK, KEY_ALIGNMENT, KEY_MAX, KEY_INITIAL,
+	KEY_MODE, KEY_PAGES, KEY_NODES, KEY_CONFIG, KEY_DIFF, KEY_CHECK, KEY_VERIFY, KEY_WIDTH,
 };
 
 static const struct argp_option choices[] = {
@@ -22,7 +22,7 @@ static const struct argp_option choices[] = {
 	{ "synthetic", KEY_SYNTHETIC, "STRING", 0, "a made-up machine, as hwloc describes it: "
 	  "\"pack:2 numa:1 l3:4 l2:4 core:1 pu:2\"", 1 },
 	{ "root", KEY_ROOT, "DIR", 0, "read /proc and /sys below DIR", 1 },
-	{ "pid", 'p', "PID", 0, "as that process may use this machine: its affinity, its cgroup, in "
+	{ "pid", 'p', "PID", 0, "as that process may use this machine: its affinity and cgroup, in "
 	  "its mount namespace", 1 },
 	{ NULL, 0, NULL, 0, "Which pool (default: as mews_pool_create makes it):", 2 },
 	{ "block-size", KEY_BLOCK, "BYTES", 0, "usable bytes a block; K, M, G may follow", 2 },
@@ -35,13 +35,14 @@ static const struct argp_option choices[] = {
 	{ NULL, 0, NULL, 0, "What to write:", 3 },
 	{ "format", 'f', "FORMAT", 0, "text, json, csv (one row a CPU), svg", 3 },
 	{ "config", KEY_CONFIG, NULL, 0, "a snippet of C that pins the plan", 3 },
-	{ "width", KEY_WIDTH, "COLUMNS", 0, "of text, 76 at least (default: the terminal's, or 80)", 3 },
+	{ "width", KEY_WIDTH, "COLUMNS", 0, "of text, 76 at least (default: the terminal's, or "
+	  "80)", 3 },
 	{ NULL, 0, NULL, 0, "What to do instead:", 4 },
 	{ "check", KEY_CHECK, NULL, 0, "a line a problem; status 1 if there is one", 4 },
-	{ "verify", KEY_VERIFY, NULL, 0, "build the pool, touch blocks from each CPU, ask the kernel "
-	  "where they lie; status 1 unless all is as planned", 4 },
-	{ "diff", KEY_DIFF, NULL, 0, "what changes from A to B; status 1 if anything does. Each is a "
-	  "file of hwloc's XML or of --format json, this, or synthetic:STRING", 4 },
+	{ "verify", KEY_VERIFY, NULL, 0, "build the pool, touch blocks from each CPU, ask the "
+	  "kernel where they lie; status 1 unless all is as planned", 4 },
+	{ "diff", KEY_DIFF, NULL, 0, "what changes from A to B; status 1 if anything does. Each "
+	  "is a file of hwloc's XML or of --format json, this, or synthetic:STRING", 4 },
 	{ 0 },
 };
 
@@ -133,7 +134,8 @@ static bool pool_option(int key, const char *arg, struct argp_state *state,
 		request->page_policy = (enum mews_page_policy)choice(arg, pages, state, "--pages");
 		return true;
 	case KEY_NODES:
-		request->node_policy = (enum mews_node_policy)choice(arg, policies, state, "--nodes");
+		request->node_policy =
+			(enum mews_node_policy)choice(arg, policies, state, "--nodes");
 		return true;
 	}
 	return false;

@@ -24,7 +24,8 @@ static int find_width(FILE *out, int asked)
 
 	if (asked > 0)
 		width = asked;
-	else if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+	else if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 &&
+		 size.ws_col > 0)
 		width = size.ws_col;
 	else if (told != NULL && atoi(told) > 0)
 		width = atoi(told);

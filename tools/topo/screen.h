@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Screen (mews-topo): what the output can show: its width, whether it takes colours (by terminfo; never
- * into a pipe, nor where NO_COLOR is set), and whether it takes box-drawing letters.
+ * Screen (mews-topo): what the output can show: its width, whether it takes colours (by terminfo;
+ * never into a pipe, nor where NO_COLOR is set), and whether it takes box-drawing letters.
  */
 #ifndef TOPO_SCREEN_H
 #define TOPO_SCREEN_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Status (mews-topo): which CPUs and nodes a process may use, by its /proc files, and whether its
- * cpuset or its affinity mask decided that. Called by gather.c. A process in another mount namespace
- * is looked at through its own root, so that the paths of its cgroup are those that it sees.
+ * cpuset or its affinity mask decided that. Called by gather.c. A process in another mount
+ * namespace is looked at through its own root: the paths of its cgroup are those that it sees.
  */
 #define _GNU_SOURCE 1
 #include <limits.h>
@@ -24,7 +24,8 @@ struct place {
 void topo_proc_path(const struct topo_view *view, const char *name, char *path, size_t size)
 {
 	if (view->options->pid != 0)
-		snprintf(path, size, "%s/proc/%d/%s", view->options->root, view->options->pid, name);
+		snprintf(path, size, "%s/proc/%d/%s", view->options->root, view->options->pid,
+			 name);
 	else
 		snprintf(path, size, "%s/proc/self/%s", view->options->root, name);
 }
@@ -182,7 +183,7 @@ static bool read_cpuset(const struct topo_view *view, char *directory, size_t mo
 			char *file, char *list, size_t size)
 {
 	static const char *const name[] = { "cpuset.cpus.effective", "cpuset.effective_cpus" };
-	char path[2 * PATH_MAX];
+	char path[2 * PATH_MAX + 64];
 
 	for (;;) {
 		snprintf(file, PATH_MAX + 32, "%s/%s", directory, name[v1]);
@@ -195,22 +196,29 @@ static bool read_cpuset(const struct topo_view *view, char *directory, size_t mo
 	}
 }
 
+/* The directory of the cgroup: its path below the mount's root, or else the mount point. */
+static bool join(const char *mount, const char *mount_root, const char *path, char *directory)
+{
+	size_t skip = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);
+	bool below = strncmp(path, mount_root, skip) == 0 && strstr(path, "/..") == NULL;
+	int length = snprintf(directory, PATH_MAX, "%s%s", mount, below ? path + skip : "");
+
+	if (length < 0 || length >= PATH_MAX)
+		return false;
+	if ((size_t)length > strlen(mount) && directory[length - 1] == '/')
+		directory[length - 1] = 0;
+	return true;
+}
+
 static bool find_cpuset(const struct topo_view *view, char *file, char *list, size_t size)
 {
 	char *cgroup = read_proc(view, "cgroup"), *mountinfo = read_proc(view, "mountinfo");
-	char path[PATH_MAX], mount[PATH_MAX], mount_root[PATH_MAX], directory[2 * PATH_MAX];
+	char path[PATH_MAX], mount[PATH_MAX], mount_root[PATH_MAX], directory[PATH_MAX];
 	bool v1, found = cgroup != NULL && mountinfo != NULL && cpuset_path(cgroup, path, &v1) &&
 		cpuset_mount(mountinfo, v1, mount, mount_root);
 
-	if (found) {
-		size_t skip = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);
-		bool below = strncmp(path, mount_root, skip) == 0 && strstr(path, "/..") == NULL;
-
-		snprintf(directory, sizeof(directory), "%s%s", mount, below ? path + skip : "");
-		if (strlen(directory) > strlen(mount) && directory[strlen(directory) - 1] == '/')
-			directory[strlen(directory) - 1] = 0;
-		found = read_cpuset(view, directory, strlen(mount), v1, file, list, size);
-	}
+	found = found && join(mount, mount_root, path, directory) &&
+		read_cpuset(view, directory, strlen(mount), v1, file, list, size);
 	free(cgroup);
 	free(mountinfo);
 	return found;
@@ -243,7 +251,8 @@ void topo_decide_allowed(struct topo_view *view)
 		snprintf(view->allowed_source, sizeof(view->allowed_source),
 			 "sched_getaffinity: nothing is taken away");
 	else if (find_cpuset(view, file, list, sizeof(list)) && count_online(t, list) == allowed)
-		snprintf(view->allowed_source, sizeof(view->allowed_source), "cpuset: %.240s", file);
+		snprintf(view->allowed_source, sizeof(view->allowed_source), "cpuset: %.240s",
+			 file);
 	else
 		snprintf(view->allowed_source, sizeof(view->allowed_source),
 			 "the affinity mask (sched_setaffinity, taskset)");

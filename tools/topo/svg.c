@@ -95,8 +95,10 @@ static void draw_box(const struct topo_box *box, FILE *out)
 	escaped(out, box->title);
 	fprintf(out, "%s", box->text[0] ? ": " : "");
 	escaped(out, box->text);
-	fprintf(out, "</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"4\" "
-		"fill=\"%s\" stroke=\"%s\"/>\n", px(box->x) + 1, py(box->y) + 1, box->width * CELL_W - 2,
+	fprintf(out,
+		"</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"4\" "
+		"fill=\"%s\" stroke=\"%s\"/>\n",
+		px(box->x) + 1, py(box->y) + 1, box->width * CELL_W - 2,
 		box->height * CELL_H - below, paint->fill, paint->line);
 	snprintf(style, sizeof(style), "fill=\"%s\"%s", paint->text,
 		 box->kind < KIND_CORE ? " class=\"t\"" : " class=\"c\"");
@@ -109,9 +111,11 @@ static void draw_cpus(const struct topo_box *core, FILE *out)
 {
 	bool all = strchr(core->text, '(') == NULL, none = core->text[0] == '(';
 
-	fprintf(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"3\" fill=\"%s\" "
-		"stroke=\"%s\"/>\n", px(core->x) + 7, py(core->y) + CELL_H + 5,
-		core->width * CELL_W - 14, (core->height - 1) * CELL_H - 13.0,
+	fprintf(out,
+		"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"3\" fill=\"%s\" "
+		"stroke=\"%s\"/>\n",
+		px(core->x) + 7, py(core->y) + CELL_H + 5, core->width * CELL_W - 14,
+		(core->height - 1) * CELL_H - 13.0,
 		all ? "#cfe6fb" : none ? "#ffffff" : "#eaf3fb", all ? "#6fa8dc" : "#c2ccd6");
 	fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" fill=\"%s\">",
 		px(core->x) + core->width * CELL_W / 2, py(core->y) + 2 * CELL_H - 1,
@@ -184,7 +188,8 @@ static void tell_limits(struct paper *paper, const struct topo_view *view)
 	if (l->quota_cpus > 0)
 		entry(paper, "quota", "%.4g CPUs [%s]", l->quota_cpus, l->quota_source);
 	if (l->memory != MEWS_UNLIMITED)
-		entry(paper, "memory limit", "%s [%s]", topo_bytes(l->memory).text, l->memory_source);
+		entry(paper, "memory limit", "%s [%s]", topo_bytes(l->memory).text,
+		      l->memory_source);
 	if (view->sequences.known)
 		entry(paper, "path", "%s: %s", view->sequences.usable ? "rseq" : "fallback",
 		      view->sequences.reason);
@@ -194,8 +199,9 @@ static void tell_huge(struct paper *paper, const struct topo_memory *m)
 {
 	for (uint32_t i = 0; i < m->huge_sizes; i++)
 		if (m->huge[i].total != TOPO_UNKNOWN && m->huge[i].free != TOPO_UNKNOWN)
-			entry(paper, "huge pages", "%s: %s, %s free", topo_bytes(m->huge[i].size).text,
-			      topo_count(m->huge[i].total).text, topo_count(m->huge[i].free).text);
+			entry(paper, "huge pages", "%s: %s, %s free",
+			      topo_bytes(m->huge[i].size).text, topo_count(m->huge[i].total).text,
+			      topo_count(m->huge[i].free).text);
 	if (m->thp[0] != 0)
 		entry(paper, "THP", "%s", m->thp);
 }
@@ -226,18 +232,22 @@ static void open_paper(struct paper *paper, const struct topo_view *view, double
 	const struct mews_topology *t = view->topology;
 	char text[512];
 
-	fprintf(paper->out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg "
+	fprintf(paper->out,
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg "
 		"xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%.0f\" "
-		"viewBox=\"0 0 %d %.0f\" font-family=\"DejaVu Sans Mono, Menlo, Consolas, monospace\" "
-		"font-size=\"12\">\n<style>.t{font-weight:bold}.c{font-size:11px}.h{font-weight:bold;"
+		"viewBox=\"0 0 %d %.0f\" font-family=\"DejaVu Sans Mono, Menlo, Consolas, "
+		"monospace\" font-size=\"12\">\n<style>.t{font-weight:bold}.c{font-size:11px}"
+		".h{font-weight:bold;"
 		"font-size:14px;fill:#243b53}.l{fill:#829ab1}.v{fill:#243b53}</style>\n"
-		"<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", paper->width, height,
-		paper->width, height);
+		"<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n",
+		paper->width, height, paper->width, height);
 	text_at(paper->out, MARGIN, 30, "font-size=\"17\" font-weight=\"bold\" fill=\"#102a43\"",
 		view->source);
-	snprintf(text, sizeof(text), "packages: %u, cores: %u, CPUs: %u, nodes: %u, memory: %s; smallest "
-		 "L1d %s, L2 %s, L3 %s; mews-topo %s", t->packages, t->cores, t->cpus, t->node_count,
-		 topo_bytes(t->memory).text, t->l1_bytes ? topo_bytes(t->l1_bytes).text : "?",
+	snprintf(text, sizeof(text),
+		 "packages: %u, cores: %u, CPUs: %u, nodes: %u, memory: %s; smallest "
+		 "L1d %s, L2 %s, L3 %s; mews-topo %s",
+		 t->packages, t->cores, t->cpus, t->node_count, topo_bytes(t->memory).text,
+		 t->l1_bytes ? topo_bytes(t->l1_bytes).text : "?",
 		 t->l2_bytes ? topo_bytes(t->l2_bytes).text : "?",
 		 t->l3_bytes ? topo_bytes(t->l3_bytes).text : "?", mews_version());
 	text_at(paper->out, MARGIN, 50, "fill=\"#627d98\"", text);

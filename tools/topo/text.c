@@ -85,8 +85,8 @@ static void write_title(const struct topo_term *term, const struct topo_view *vi
 	const struct mews_topology *t = view->topology;
 	char text[1024];
 
-	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(), view->source,
-		 some(t->packages, "package").text, some(t->cores, "core").text,
+	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(),
+		 view->source, some(t->packages, "package").text, some(t->cores, "core").text,
 		 some(t->cpus, "CPU").text, some(t->node_count, "node").text,
 		 topo_bytes(t->memory).text);
 	topo_wrap(term, 0, 2, text);
@@ -186,7 +186,8 @@ static void write_nodes(const struct topo_term *term, const struct topo_view *vi
 {
 	const struct topo_memory *m = &view->memory;
 
-	fprintf(term->out, "  %-5s %4s  %-7s %10s %10s", "node", "cpus", "allowed", "memory", "free");
+	fprintf(term->out, "  %-5s %4s  %-7s %10s %10s", "node", "cpus", "allowed", "memory",
+		"free");
 	for (uint32_t i = 0; i < m->huge_sizes && i < 2; i++)
 		fprintf(term->out, "  %14s", size_title(m->huge[i].size).text);
 	fputs(m->huge_sizes > 0 && term->width >= 90 ? " (free of all)\n" : "\n", term->out);
@@ -211,7 +212,8 @@ static void write_distances(const struct topo_term *term, const struct mews_topo
 		fputc('\n', term->out);
 	}
 	if (shown < t->node_count)
-		fprintf(term->out, "  and of %u nodes more: --format json\n", t->node_count - shown);
+		fprintf(term->out, "  and of %u nodes more: --format json\n",
+			t->node_count - shown);
 	fputc('\n', term->out);
 }
 
@@ -224,8 +226,9 @@ static void write_huge_sizes(const struct topo_term *term, const struct topo_mem
 		put_known(free_pages, sizeof(free_pages), m->huge[i].free, false);
 		put_known(reserved, sizeof(reserved), m->huge[i].reserved, false);
 		put_known(surplus, sizeof(surplus), m->huge[i].surplus, false);
-		line(term, size_title(m->huge[i].size).text, "%s in all, %s free, %s of them promised, "
-		     "%s surplus", total, free_pages, reserved, surplus);
+		line(term, size_title(m->huge[i].size).text,
+		     "%s in all, %s free, %s of them promised, %s surplus", total,
+		     free_pages, reserved, surplus);
 	}
 }
 
@@ -288,8 +291,8 @@ static void write_sequences(const struct topo_term *term, const struct topo_view
 		line(term, "of", "mews-topo itself; process %d may have been started otherwise",
 		     view->options->pid);
 	line(term, "registered", "%s", s->glibc && s->cpu_id >= 0 ? "by glibc" : "by nobody");
-	line(term, "features", "%u bytes kept by the kernel; node_id %s, mm_cid %s", s->feature_size,
-	     s->node_id ? "live" : "absent", s->mm_cid ? "live" : "absent");
+	line(term, "features", "%u bytes kept by the kernel; node_id %s, mm_cid %s",
+	     s->feature_size, s->node_id ? "live" : "absent", s->mm_cid ? "live" : "absent");
 	write_membarrier(term, s->commands);
 	line(term, "path here", "%s: %s", s->usable ? "rseq" : "fallback", s->reason);
 }

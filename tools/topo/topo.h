@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the parts of mews-topo share: the options, and the view, which is all that is known of a
- * machine: topology, limits and plan as the library has them, and what the library does not need but
- * a person does. gather.c fills a view; the writers (text, svg, json, csv, config) only read it.
+ * machine: topology, limits and plan as the library has them, and what the library does not need
+ * but a person does. gather.c fills a view; the writers (text, svg, json, csv, config) read it.
  */
 #ifndef TOPO_H
 #define TOPO_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verify (mews-topo): builds the pool that was planned, by the public interface, goes to each allowed
- * CPU in turn, leases there and touches each page, and asks the kernel where the pages lie. Called
- * by main.c. Invariant: says «as planned» only of what was looked at: the path, the node of each
- * page, the size of the pages, and a lease on each CPU.
+ * Verify (mews-topo): builds the pool that was planned, by the public interface, goes to each
+ * allowed CPU in turn, leases there and touches each page, and asks the kernel where the pages lie.
+ * Called by main.c. Invariant: says that all is as planned only of what it looked at: the path, the
+ * node of each page, the size of the pages, and a lease on each CPU.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -58,7 +58,9 @@ static int create(struct trial *trial)
 	};
 	int error = mews_pool_create(&config, &trial->pool);
 
-	return error == 0 ? 0 : topo_fail("the pool cannot be created: %s", strerrordesc_np(-error));
+	if (error == 0)
+		return 0;
+	return topo_fail("the pool cannot be created: %s", strerrordesc_np(-error));
 }
 
 static bool go_to(unsigned cpu)
@@ -300,7 +302,8 @@ static void judge_pages(struct trial *trial, const struct mews_backing *got)
 	if (p->page_top == MEWS_PAGES_BASE || growth < (uint64_t)2 << 20)
 		return;
 	if (p->page_top <= MEWS_PAGES_2M && got->thp + got->base > 0)
-		fault(trial, "%s of the pool lie on smaller pages than the reserved ones planned for",
+		fault(trial,
+		      "%s of the pool lie on smaller pages than the reserved ones planned for",
 		      topo_bytes(got->thp + got->base).text);
 	else if (got->base > 0)
 		fault(trial, "%s of the pool lie on base pages", topo_bytes(got->base).text);
@@ -335,7 +338,8 @@ static void judge(struct trial *trial)
 		fault(trial, "%s pages lie on another node than the CPU's",
 		      topo_count(trial->pages - trial->local - trial->untold).text);
 	if (got.unbound > 0)
-		fault(trial, "binding to the node was refused for %s", topo_bytes(got.unbound).text);
+		fault(trial, "binding to the node was refused for %s",
+		      topo_bytes(got.unbound).text);
 }
 
 /* 100 is all, and never a round number for nearly all. */
