@@ -5,21 +5,8 @@
  */
 #define _GNU_SOURCE 1
 #include <locale.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include "topo.h"
-
-int topo_fail(const char *format, ...)
-{
-	va_list list;
-
-	fputs("mews-topo: ", stderr);
-	va_start(list, format);
-	vfprintf(stderr, format, list);
-	va_end(list);
-	fputc('\n', stderr);
-	return -1;
-}
 
 static void show(const struct topo_view *view, FILE *out)
 {

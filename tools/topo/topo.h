@@ -90,7 +90,7 @@ struct topo_view {
 	size_t findings;
 };
 
-/* Prints "mews-topo: ..." to standard error; returns -1. */
+/* words.c: prints "mews-topo: ..." to standard error; returns -1. */
 __attribute__((format(printf, 1, 2)))
 int topo_fail(const char *format, ...);
 

@@ -332,10 +332,10 @@ static void judge(struct trial *trial)
 		      trial->view->plan.cache_capacity);
 	judge_pages(trial, &got);
 	if (trial->untold > 0)
-		fault(trial, "the kernel does not tell the node of %s pages",
+		fault(trial, "the kernel does not tell the node of pages: %s",
 		      topo_count(trial->untold).text);
 	if (trial->local + trial->untold < trial->pages)
-		fault(trial, "%s pages lie on another node than the CPU's",
+		fault(trial, "pages on another node than the CPU's: %s",
 		      topo_count(trial->pages - trial->local - trial->untold).text);
 	if (got.unbound > 0)
 		fault(trial, "binding to the node was refused for %s",

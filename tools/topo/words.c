@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Words (mews-topo): numbers, sizes and lists of ids as people read them. Called by every part that
- * writes. Keeps no state.
+ * Words (mews-topo): numbers, sizes, lists of ids and errors as people read them. Called by every
+ * part that writes. Keeps no state.
  */
 #define _GNU_SOURCE 1
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "topo.h"
 #include "words.h"
+
+int topo_fail(const char *format, ...)
+{
+	va_list list;
+
+	fputs("mews-topo: ", stderr);
+	va_start(list, format);
+	vfprintf(stderr, format, list);
+	va_end(list);
+	fputc('\n', stderr);
+	return -1;
+}
 
 struct topo_words topo_count(uint64_t value)
 {
@@ -52,8 +66,8 @@ void *topo_alloc(size_t count, size_t size)
 	void *memory = calloc(count > 0 ? count : 1, size);
 
 	if (memory == NULL) {
-		fputs("mews-topo: out of memory\n", stderr);
-		exit(2);
+		topo_fail("out of memory");
+		exit(TOPO_EXIT_ERROR);
 	}
 	return memory;
 }
