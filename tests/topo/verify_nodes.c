@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * --verify on two nodes, which this machine need not have: a real pool, a synthetic topology with
- * CPU 0 on node 0 and CPU 1 on node 1, and a kernel whose move_pages is the test's own. Each page must
- * be counted under the node of the CPU that leased it and the node that the kernel tells.
+ * CPU 0 on node 0 and CPU 1 on node 1, and a kernel whose move_pages is the test's own. Each page
+ * must be counted under the node of the CPU that leased it and the node that the kernel tells.
  */
 #define _GNU_SOURCE 1
 #include <sched.h>

@@ -126,6 +126,9 @@ static void put_machine(cJSON *root, const struct topo_view *view)
 	put_number(machine, "memory_bytes", (double)t->memory);
 	put_known(machine, "available_bytes", view->memory.available);
 	put_huge(machine, view->memory.huge, view->memory.huge_sizes, true);
+	put_word(machine, "kernel", view->memory.kernel);
+	put_word(machine, "libc", view->memory.libc);
+	put_word(machine, "cpu_model", view->memory.cpu_model);
 	put_word(machine, "thp", view->memory.thp);
 	put_word(machine, "thp_defrag", view->memory.thp_defrag);
 	put_word(machine, "thp_shmem", view->memory.thp_shmem);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory (mews-topo): free memory and huge pages of each node, and the mode of transparent huge
- * pages, from /proc and /sys. Called by gather.c. Invariant: a file that is missing leaves
- * TOPO_UNKNOWN or an empty word.
+ * Memory (mews-topo): free memory and huge pages of each node, the mode of transparent huge pages,
+ * and which kernel and CPU it is, from /proc and /sys. Called by gather.c. Invariant: a file that is
+ * missing leaves TOPO_UNKNOWN or an empty word.
  */
 #define _GNU_SOURCE 1
 #include <dirent.h>
+#include <gnu/libc-version.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -127,6 +128,34 @@ static void chosen_word(const struct topo_view *view, const char *name, char *wo
 		snprintf(word, size, "%.*s", (int)(end - start - 1), start + 1);
 }
 
+/* The text after a key of /proc/cpuinfo, "model name\t: ...": of the first CPU. */
+static void read_model(struct topo_view *view)
+{
+	char text[TEXT_SIZE], *at;
+
+	read_file(view, text, sizeof(text), "/proc/cpuinfo");
+	at = strstr(text, "model name");
+	at = at != NULL ? strchr(at, ':') : NULL;
+	if (at == NULL)
+		return;
+	at += 1 + strspn(at + 1, " ");
+	snprintf(view->memory.cpu_model, sizeof(view->memory.cpu_model), "%.*s",
+		 (int)strcspn(at, "\n"), at);
+}
+
+/* What a report of a fault asks for first. */
+static void read_system(struct topo_view *view)
+{
+	struct topo_memory *m = &view->memory;
+	char text[64];
+
+	if (read_file(view, text, sizeof(text), "/proc/sys/kernel/osrelease"))
+		snprintf(m->kernel, sizeof(m->kernel), "%.*s", (int)strcspn(text, "\n"), text);
+	if (view->options->root[0] == 0)
+		snprintf(m->libc, sizeof(m->libc), "%s", gnu_get_libc_version());
+	read_model(view);
+}
+
 static void forget_nodes(struct topo_view *view)
 {
 	for (uint32_t i = 0; i < view->topology->node_count; i++) {
@@ -153,6 +182,7 @@ void topo_memory_read(struct topo_view *view)
 		return;
 	if (read_file(view, text, sizeof(text), "/proc/meminfo"))
 		m->available = kib_after(text, "MemAvailable:");
+	read_system(view);
 	find_sizes(view);
 	for (uint32_t i = 0; i < m->huge_sizes; i++)
 		read_huge(view, HUGE_ALL, &m->huge[i]);

@@ -83,6 +83,7 @@ static struct topo_words some(uint32_t count, const char *noun)
 static void write_title(const struct topo_term *term, const struct topo_view *view)
 {
 	const struct mews_topology *t = view->topology;
+	const struct topo_memory *m = &view->memory;
 	char text[1024];
 
 	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(),
@@ -90,6 +91,12 @@ static void write_title(const struct topo_term *term, const struct topo_view *vi
 		 some(t->cpus, "CPU").text, some(t->node_count, "node").text,
 		 topo_bytes(t->memory).text);
 	topo_wrap(term, 0, 2, text);
+	if (m->kernel[0] != 0) {
+		snprintf(text, sizeof(text), "Linux %s%s%s%s%s", m->kernel,
+			 m->libc[0] ? ", glibc " : "", m->libc, m->cpu_model[0] ? ", " : "",
+			 m->cpu_model);
+		topo_wrap(term, 0, 2, text);
+	}
 	fputc('\n', term->out);
 }
 

@@ -45,9 +45,10 @@ struct topo_node {
 	struct topo_huge huge[TOPO_HUGE_SIZES];
 };
 
-/* Memory and pages, from /proc and /sys. */
+/* The system, its memory and pages, from /proc and /sys. */
 struct topo_memory {
 	bool known;
+	char kernel[64], libc[32], cpu_model[96];       /* "" if unknown */
 	uint64_t available;             /* bytes that a process may hope for (MemAvailable) */
 	uint32_t huge_sizes;            /* entries used in huge[], here and in each node's */
 	struct topo_huge huge[TOPO_HUGE_SIZES];

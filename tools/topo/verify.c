@@ -330,6 +330,9 @@ static void judge(struct trial *trial)
 	if (stats.cache_capacity != trial->view->plan.cache_capacity)
 		fault(trial, "caches of %u blocks, %u were planned", stats.cache_capacity,
 		      trial->view->plan.cache_capacity);
+	if (stats.leased != 0)
+		fault(trial, "blocks that are out though all were returned: %s",
+		      topo_count(stats.leased).text);
 	judge_pages(trial, &got);
 	if (trial->untold > 0)
 		fault(trial, "the kernel does not tell the node of pages: %s",
