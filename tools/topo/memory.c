@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory (mews-topo): free memory and huge pages of each node, the mode of transparent huge pages,
- * and which kernel and CPU it is, from /proc and /sys. Called by gather.c. Invariant: a file that is
+ * and which kernel and CPU it is, by /proc and /sys. Called by gather.c. Invariant: a file that is
  * missing leaves TOPO_UNKNOWN or an empty word.
  */
 #define _GNU_SOURCE 1
