@@ -98,25 +98,30 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+	void **cur;
 
 	if (atomic_load_explicit(&control->sides.side[cpu].cache_state, memory_order_relaxed) <=
 	    MEWS_CACHE_CLOSED)
 		return 0;
-	return (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
+	cur = __atomic_load_n(&cache->cur, __ATOMIC_RELAXED);
+	return cur > cache->slots ? (size_t)(cur - cache->slots) : 0; /* NULL while it first opens */
 }
 
 void mews_cache_freeze(struct mews_control *control, uint32_t cpu)
 {
-	if (atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_OPEN)
+	if (!claim(control, cpu, MEWS_CACHE_OPEN))
 		return;
 	shut(mews_cache_of(control->pool, cpu));
 	mews_fence_cpu(cpu);
+	settle(control, cpu, MEWS_CACHE_FROZEN);
 }
 
 void mews_cache_thaw(struct mews_control *control, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 
-	if (atomic_load(&control->sides.side[cpu].cache_state) == MEWS_CACHE_OPEN)
-		store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	if (!claim(control, cpu, MEWS_CACHE_FROZEN))
+		return;
+	store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	settle(control, cpu, MEWS_CACHE_OPEN);
 }

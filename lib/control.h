@@ -52,6 +52,7 @@ struct mews_control {
 	mews_word holders;
 	_Atomic uint32_t frozen;        /* futex: a fork is under way: see process.c */
 	_Atomic uint32_t draining;      /* a drain is under way */
+	_Atomic uint32_t drain_leases;  /* operations that leased during a drain */
 	_Atomic uint32_t drain_returns; /* futex: returns during a drain */
 	mews_word double_returns, foreign_pointers, interior_pointers;
 	void (*on_report)(void *context, const struct mews_report *report);

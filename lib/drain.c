@@ -24,16 +24,28 @@
 #include "process.h"
 
 
+/*
+ * What is out. Exact while nobody leases; a drain, during which they may, takes it for an answer only
+ * if none did, and no slab came or went, between two looks at moves_of().
+ */
 static uint64_t out_of(const struct mews_control *control)
 {
-	uint64_t free = 0;
+	uint64_t carved = atomic_load(&control->slabs.carved), free = 0;
 	uint32_t i;
 
 	for (i = 0; i < control->slabs.windows; i++)
 		free += mews_slabs_free(&control->slabs, i);
 	/* A drain's answer: the mappings that were counted are gone. Acquires from O3. */
-	return atomic_load(&control->slabs.carved) - free +
-		atomic_load_explicit(&control->oversize.count, memory_order_acquire);
+	return carved - free + atomic_load_explicit(&control->oversize.count, memory_order_acquire);
+}
+
+/* Changes with each lease during a drain, each growth, each trim. */
+static uint64_t moves_of(const struct mews_control *control)
+{
+	/* D3: what was read of the slabs before is not read after. */
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load(&control->drain_leases) + atomic_load(&control->slabs.grown) +
+	       ((uint64_t)atomic_load(&control->slabs.trimmed) << 32);
 }
 
 void mews_drain_notice(struct mews_control *control)
@@ -73,12 +85,14 @@ static int look(struct mews_control *control)
 {
 	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
 	int result = -ESHUTDOWN;
+	uint64_t moves;
 
 	if (atomic_load(&control->state) == MEWS_DRAINING) {
+		moves = moves_of(control);
 		mews_collect(control);
-		result = out_of(control) ? -EAGAIN : 0;
+		result = out_of(control) || moves_of(control) != moves ? -EAGAIN : 0;
 	}
-	mews_gate_leave(&pass);
+	mews_pass_end(&pass);
 	return result;
 }
 
@@ -130,18 +144,38 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
 	return result;
 }
 
-bool mews_drop(struct mews_control *control, void *block, uint32_t number)
+static bool lies_free(const struct mews_slabs *slabs, uint32_t number)
 {
-	const struct mews_slabs *slabs = &control->slabs;
-	const mews_word *free = slabs->window[number >> slabs->window_bits_shift].free;
 	uint32_t bit = mews_slabs_bit(slabs, number);
 
-	if (!mews_ledger_set(control->dropped, number) &&
-	    !(atomic_load(&free[bit / 64]) >> bit % 64 & 1))
+	return atomic_load(&slabs->window[number >> slabs->window_bits_shift].free[bit / 64]) >>
+	       bit % 64 & 1;
+}
+
+bool mews_drop(struct mews_control *control, void *block, uint32_t number)
+{
+	if (!lies_free(&control->slabs, number) && !mews_ledger_set(control->dropped, number))
 		return true;
 	mews_report(control, MEWS_REPORT_DOUBLE_RETURN, block,
 		    "double return: this block is back already, and its pool disposed");
 	return false;
+}
+
+/* Blocks that were taken for returned while they lay in a cache that was not collected yet. */
+static uint64_t wrongly_dropped(const struct mews_control *control)
+{
+	const struct mews_slabs *s = &control->slabs;
+	uint64_t words = ((uint64_t)1 << s->window_bits_shift) / 64, word, used, wrong = 0;
+	uint32_t i;
+
+	for (i = 0; i < s->windows; i++) {
+		used = (uint64_t)atomic_load(&s->window[i].frontier) * s->slab_words;
+		for (word = 0; word < used; word++)
+			wrong += (uint64_t)__builtin_popcountll(
+				atomic_load(&s->window[i].free[word]) &
+				atomic_load(&control->dropped[i * words + word]));
+	}
+	return wrong;
 }
 
 void mews_release_holders(struct mews_control *control, uint64_t count)
@@ -151,10 +185,27 @@ void mews_release_holders(struct mews_control *control, uint64_t count)
 		mews_control_destroy(control);
 }
 
+/* Collects all that is free and counts the holders that remain. */
+static uint64_t count_holders(struct mews_control *control)
+{
+	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
+	uint64_t out;
+
+	mews_collect(control);
+	mews_pass_end(&pass);
+	/* A second time: returns that looked for their block in its slab before it was collected. */
+	mews_gate_wait(&control->sides);
+	pass = mews_pass_gate(control, mews_fence_current_cpu());
+	out = out_of(control) + wrongly_dropped(control);
+	while (mews_slabs_trim_one(&control->slabs))
+		;
+	mews_pass_end(&pass);
+	return out;
+}
+
 MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 {
 	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
-	struct mews_pass pass;
 	uint64_t out;
 
 	if (!pool)
@@ -162,12 +213,7 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 	if (atomic_exchange(&control->state, MEWS_DISPOSED) == MEWS_DISPOSED)
 		return 0;
 	mews_gate_wait(&control->sides);
-	pass = mews_pass_gate(control, mews_fence_current_cpu());
-	mews_collect(control);
-	while (mews_slabs_trim_one(&control->slabs))
-		;
-	out = out_of(control);
-	mews_gate_leave(&pass);
+	out = count_holders(control);
 	mews_process_leave(control);
 	mews_process_topology_release();
 	mews_release_holders(control, MEWS_HOLDERS_BIAS - out);
@@ -200,7 +246,7 @@ MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigne
 	       mews_slabs_trim_one(&control->slabs))
 		if (budget_us && now_us() >= end)
 			result = -EAGAIN;
-	mews_gate_leave(&pass);
+	mews_pass_end(&pass);
 	return result;
 }
 

@@ -19,7 +19,8 @@
 
 ptrdiff_t mews_rseq_offset;
 
-static __attribute__((constructor)) void copy_rseq_offset(void)
+/* Before the constructors of a program that links the static library: they may lease. */
+static __attribute__((constructor(101))) void copy_rseq_offset(void)
 {
 	mews_rseq_offset = __rseq_offset;
 }
@@ -87,7 +88,7 @@ static struct operation begin(struct mews_control *control)
 
 static void end(struct operation *op)
 {
-	mews_gate_leave(&op->pass);
+	mews_pass_end(&op->pass);
 }
 
 static bool closed(const struct operation *op)
@@ -156,6 +157,8 @@ static size_t lease_slow(struct mews_control *control, void **blocks, size_t cou
 	int error = ESHUTDOWN;
 	size_t got = 0, i;
 
+	if (op.state == MEWS_DRAINING)
+		atomic_fetch_add(&control->drain_leases, 1);
 	if (op.state != MEWS_DISPOSED)
 		got = lease_more(control, &op, blocks, count, &error);
 	for (i = 0; mews_tsan_active() && i < got; i++)

@@ -25,7 +25,9 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static CDS_LIST_HEAD(pools);
 static struct mews_topology *topology;
 static unsigned topology_users;
-static bool handlers_installed;
+static uint32_t generation; /* changes in the child of a fork, while it has one thread */
+/* Operations of this thread inside a gate: more than one where a handler or a callback interrupts. */
+static __thread unsigned inside __attribute__((tls_model("initial-exec")));
 static _Atomic pthread_t forker; /* valid while a pool is frozen */
 /* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
 static uint32_t *copied;
@@ -66,35 +68,66 @@ static uint64_t hugetlb_bytes(const struct mews_control *control)
 	return bytes;
 }
 
+/*
+ * Not for the forker itself, and not for an operation within another of the same thread: the fork
+ * waits for the outer one.
+ */
 static bool frozen_for_me(struct mews_control *control)
 {
 	/* Relaxed: a forker of another fork than the one that froze makes for one more look. */
-	return atomic_load(&control->frozen) &&
+	return atomic_load(&control->frozen) && inside == 1 &&
 	       !pthread_equal(atomic_load_explicit(&forker, memory_order_relaxed), pthread_self());
 }
 
 struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
 {
 	const struct timespec step = { .tv_nsec = 1000000 };
-	struct mews_pass pass = mews_gate_enter(&control->sides, cpu);
+	struct mews_pass pass;
 
+	inside++; /* before the gate: a handler between the two must not wait for this one's fork */
+	pass = mews_gate_enter(&control->sides, cpu);
 	while (__builtin_expect(frozen_for_me(control), 0)) {
 		mews_gate_leave(&pass);
 		mews_kernel->futex_wait((uint32_t *)&control->frozen, 1, &step);
 		pass = mews_gate_enter(&control->sides, cpu);
 	}
+	pass.generation = generation;
 	return pass;
 }
 
-static void freeze(struct mews_control *control)
+void mews_pass_end(struct mews_pass *pass)
+{
+	/* Else: a fork from within this operation, whose child has counts of its own. */
+	if (pass->generation == generation)
+		mews_gate_leave(pass);
+	inside--;
+}
+
+static void shut_caches(struct mews_control *control)
 {
 	uint32_t cpu;
 
-	/* Sequentially consistent, before the gate is looked at: see side.h. */
-	atomic_store(&control->frozen, 1);
-	mews_gate_wait(&control->sides);
 	for (cpu = 0; cpu < control->sides.count; cpu++)
 		mews_cache_freeze(control, cpu);
+}
+
+/*
+ * In phases, all pools in each: an operation on one may wait for its pool to thaw inside another's.
+ * A fork from within an operation (a report's callback) can't wait for itself: its child has what it
+ * gets, and may exec or end.
+ */
+static void freeze_all(void)
+{
+	struct mews_control *control;
+
+	/* Sequentially consistent, before the gate is looked at: see side.h. */
+	cds_list_for_each_entry(control, &pools, link)
+		atomic_store(&control->frozen, 1);
+	if (!inside)
+		cds_list_for_each_entry(control, &pools, link)
+			mews_gate_wait(&control->sides);
+	cds_list_for_each_entry(control, &pools, link)
+		shut_caches(control);
 }
 
 static void thaw(struct mews_control *control)
@@ -115,10 +148,9 @@ static void before_fork(void)
 
 	pthread_mutex_lock(&mutex);
 	atomic_store(&forker, pthread_self());
-	cds_list_for_each_entry(control, &pools, link) {
-		freeze(control);
+	freeze_all();
+	cds_list_for_each_entry(control, &pools, link)
 		shared += hugetlb_bytes(control);
-	}
 	word = shared ? mews_kernel->mmap(NULL, sizeof(*copied), PROT_READ | PROT_WRITE,
 					  MAP_SHARED | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
 	copied = word == MAP_FAILED ? NULL : word;
@@ -156,13 +188,24 @@ static void in_parent(void)
 /* The threads that passed the gate, or drained, are not here. */
 static void forget_threads(struct mews_control *control)
 {
-	uint32_t state = MEWS_DRAINING;
+	uint32_t draining = MEWS_DRAINING;
 
 	mews_gate_reset(&control->sides);
-	if (atomic_exchange(&control->draining, 0)) {
-		atomic_compare_exchange_strong(&control->state, &state, MEWS_LIVE);
-		atomic_fetch_sub(&control->holders, 1);
-	}
+	atomic_store(&control->draining, 0);
+	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
+	if (atomic_load(&control->state) != MEWS_DISPOSED)
+		atomic_store(&control->holders, MEWS_HOLDERS_BIAS);
+}
+
+/* A pool whose free blocks are the parent's too must not lease them: its caches stay shut. */
+static void revive(struct mews_control *control)
+{
+	forget_threads(control);
+	if (hugetlb_bytes(control) && !mews_slabs_privatize(&control->slabs))
+		atomic_store(&control->state, MEWS_DISPOSED);
+	else
+		thaw(control);
+	atomic_store(&control->frozen, 0);
 }
 
 static void in_child(void)
@@ -172,12 +215,9 @@ static void in_child(void)
 
 	/* Registers the child with membarrier, in case the kernel did not copy that. */
 	mews_fence_available(reason, sizeof(reason));
-	cds_list_for_each_entry(control, &pools, link) {
-		if (hugetlb_bytes(control))
-			mews_slabs_privatize(&control->slabs);
-		forget_threads(control);
-		thaw(control);
-	}
+	generation++;
+	cds_list_for_each_entry(control, &pools, link)
+		revive(control);
 	if (copied) {
 		__atomic_store_n(copied, 1, __ATOMIC_RELEASE);
 		drop_word();
@@ -188,8 +228,6 @@ static void in_child(void)
 void mews_process_enter(struct mews_control *control)
 {
 	pthread_mutex_lock(&mutex);
-	if (!handlers_installed)
-		handlers_installed = !pthread_atfork(before_fork, in_parent, in_child);
 	cds_list_add(&control->link, &pools);
 	pthread_mutex_unlock(&mutex);
 }
@@ -199,4 +237,13 @@ void mews_process_leave(struct mews_control *control)
 	pthread_mutex_lock(&mutex);
 	cds_list_del(&control->link);
 	pthread_mutex_unlock(&mutex);
+}
+
+/*
+ * First of all constructors, so that before a fork the handler is the last to run, and after it the
+ * first: other handlers may want locks whose holders wait for a pool to thaw.
+ */
+static __attribute__((constructor(101))) void install_handlers(void)
+{
+	pthread_atfork(before_fork, in_parent, in_child);
 }

@@ -19,8 +19,9 @@ void mews_process_topology_release(void);
  * copy of must not change while it is copied.
  */
 struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu);
+void mews_pass_end(struct mews_pass *pass);
 
-/* Enters a pool that is ready, and takes it out. Entering installs the fork handlers, once. */
+/* Enters a pool that is ready, and takes it out. */
 void mews_process_enter(struct mews_control *control);
 void mews_process_leave(struct mews_control *control);
 

@@ -5,20 +5,37 @@
  */
 #include <sched.h>
 #include <stdbool.h>
+#include "../numa/kernel.h"
 #include "side.h"
+
+/* Yields at first; then sleeps, in case the caller's priority keeps the one it waits for away. */
+static void pause_for(unsigned turn)
+{
+	const struct timespec step = { .tv_nsec = 50000 };
+	uint32_t word = 0;
+
+	if (turn < 100)
+		sched_yield();
+	else
+		mews_kernel->futex_wait(&word, 0, &step);
+}
 
 void mews_gate_wait(struct mews_sides *sides)
 {
 	uint32_t half, cpu;
+	unsigned turn = 0;
 	int flip;
 
+	while (atomic_exchange(&sides->waiting, 1))
+		pause_for(turn++);
 	for (flip = 0; flip < 2; flip++) {
 		half = atomic_fetch_add(&sides->epoch, 1) & 1;
 		for (cpu = 0; cpu < sides->count; cpu++)
 			/* G3: acquires from G2; sequentially consistent with G1. */
 			while (atomic_load(&sides->side[cpu].gate[half]))
-				sched_yield();
+				pause_for(turn++);
 	}
+	atomic_store(&sides->waiting, 0);
 }
 
 bool mews_gate_others(const struct mews_sides *sides)
@@ -36,6 +53,7 @@ void mews_gate_reset(struct mews_sides *sides)
 {
 	uint32_t cpu;
 
+	atomic_store(&sides->waiting, 0);
 	for (cpu = 0; cpu < sides->count; cpu++) {
 		atomic_store(&sides->side[cpu].gate[0], 0);
 		atomic_store(&sides->side[cpu].gate[1], 0);
@@ -58,14 +76,15 @@ void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void 
 		    size_t count, mews_bad_block *bad, void *context)
 {
 	uint32_t number[MEWS_MAGAZINE_MAX];
+	enum mews_verdict verdict;
 	size_t i, n = 0;
 
 	for (i = 0; i < count; i++) {
-		mews_slabs_find(sides->slabs, blocks[i], &number[n]);
-		if (claim(sides, number[n]))
+		verdict = mews_slabs_find(sides->slabs, blocks[i], &number[n]);
+		if (verdict == MEWS_BLOCK_START && claim(sides, number[n]))
 			n++;
 		else
-			bad(context, blocks[i], MEWS_BLOCK_START);
+			bad(context, blocks[i], verdict);
 	}
 	if (n)
 		mews_tagstack_push_many(stack, sides->link, number, n);

@@ -14,7 +14,7 @@
  * process that installs them twice. Here:
  *
  *   operation                              mews_gate_wait, after the new state was stored
- *   e = epoch; gate[e & 1]++               twice: e = epoch++, then for each CPU
+ *   e = epoch; gate[e & 1]++               alone; twice: e = epoch++, then for each CPU
  *   read the state, work                           wait until gate[e & 1] is 0
  *   gate[e & 1]--
  *
@@ -35,6 +35,7 @@ enum mews_cache_state {
 	MEWS_CACHE_NEW,         /* never opened: a page of zeros, closed, and better not touched */
 	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
 	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
+	MEWS_CACHE_FROZEN,      /* shut for the time of a fork, with what it holds */
 	MEWS_CACHE_OPEN,
 };
 
@@ -63,6 +64,7 @@ struct mews_sides {
 	uint32_t count;                 /* one a possible CPU id */
 	uint32_t capacity, magazine;    /* of a local stack, blocks */
 	_Atomic uint32_t epoch;
+	_Atomic uint32_t waiting;       /* one waiter at a time: two would flip for each other */
 	struct mews_side *side;
 	mews_word *link;                /* [block numbers], for both stacks of all entries */
 	const struct mews_slabs *slabs;
@@ -73,6 +75,7 @@ struct mews_pass {
 	struct mews_side *side;
 	uint32_t cpu;                   /* < count */
 	uint32_t half;
+	uint32_t generation;            /* process.c: forks that this process came from */
 };
 
 /*
@@ -114,7 +117,7 @@ void mews_gate_wait(struct mews_sides *sides);
 void mews_gate_reset(struct mews_sides *sides);
 
 /*
- * Pushes up to MEWS_MAGAZINE_MAX blocks, all of them starts of blocks. One that is on a side stack already is left out and
+ * Pushes up to MEWS_MAGAZINE_MAX blocks. One that is no block's start, or that is on a side stack already is left out and
  * told to bad(): pushed twice, it would close the list to a circle. A link of 0 says «on no stack».
  */
 void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,

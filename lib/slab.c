@@ -587,6 +587,7 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 	atomic_fetch_sub(&w->carved, blocks);
 	unclaim_slab(w, slab);
 	atomic_fetch_sub(&s->carved, blocks);
+	atomic_fetch_add(&s->trimmed, 1);
 	return true;
 }
 
@@ -630,6 +631,19 @@ struct shared_run {
 	uint32_t first, count;
 };
 
+/*
+ * By words that are read as they are: AddressSanitizer may have a block poisoned that is free in a
+ * cache, and a loop over plain words would become a memcpy, which it checks.
+ */
+static __attribute__((no_sanitize("address"))) void copy_words(const char *from, char *to,
+							       size_t length)
+{
+	size_t at;
+
+	for (at = 0; at < length; at += sizeof(uint64_t))
+		*(volatile uint64_t *)(to + at) = *(const volatile uint64_t *)(from + at);
+}
+
 /* Copies the blocks that are not free: a free one's contents are nobody's. */
 static void copy_blocks(const void *from, size_t length, void *to, void *context)
 {
@@ -647,27 +661,34 @@ static void copy_blocks(const void *from, size_t length, void *to, void *context
 			if (atomic_load(&words[i / 64]) >> i % 64 & 1)
 				continue;
 			at = ((size_t)(slab - run->first) << s->slab_shift) + block_offset(s, i);
-			memcpy((char *)to + at, (const char *)from + at, s->stride);
+			copy_words((const char *)from + at, (char *)to + at, s->stride);
 		}
 	}
 }
 
-/* Leaves the run shared where memory for the copies is refused: the child then has no better. */
-static void privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
+static bool privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), run->first);
-	uint64_t length = (uint64_t)run->count << s->slab_shift;
+	uint64_t bytes = (uint64_t)1 << s->slab_shift;
+	uint32_t slab;
 
-	if (!mews_place_privatize(start, length, copy_blocks, run))
-		note_rung(s, w, (uint64_t)run->first << s->slab_shift, length, MEWS_PAGES_BASE);
+	if (mews_place_privatize(start, run->count * bytes, copy_blocks, run))
+		return false;
+	for (slab = run->first; slab < run->first + run->count; slab++) {
+		atomic_fetch_sub(backed_by(w, atomic_load(&w->rung[slab])), bytes);
+		add(&w->backed_base, bytes);
+		atomic_store(&w->rung[slab], MEWS_PAGES_BASE);
+	}
+	return true;
 }
 
 /* Run by run: a 1 GiB page is in one run with all its slabs, and can't be replaced in part. */
-void mews_slabs_privatize(struct mews_slabs *s)
+bool mews_slabs_privatize(struct mews_slabs *s)
 {
 	struct mews_window *w;
 	struct shared_run run;
 	uint32_t slab, end;
+	bool all = true;
 
 	for (w = s->window; w < s->window + s->windows; w++) {
 		end = atomic_load(&w->frontier);
@@ -678,9 +699,8 @@ void mews_slabs_privatize(struct mews_slabs *s)
 				slab++;
 			}
 			if (run.count)
-				privatize_run(s, w, &run);
+				all &= privatize_run(s, w, &run);
 		}
-		add(&w->backed_base, atomic_exchange(&w->backed_1g, 0) +
-				     atomic_exchange(&w->backed_2m, 0));
 	}
+	return all;
 }

@@ -48,6 +48,7 @@ struct mews_slabs {
 	mews_word carved;               /* blocks, all windows; <= max_blocks */
 	_Atomic uint32_t growing;       /* growths under way, and */
 	_Atomic uint32_t grown;         /* those that have ended: see mews_fetch */
+	_Atomic uint32_t trimmed;       /* slabs given back */
 	const struct mews_plan *plan;
 	struct mews_window *window;
 };
@@ -138,8 +139,11 @@ int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 /* Free blocks in the slabs of one window. */
 uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
 
-/* In the child of a fork: own copies of the blocks that lie on pages shared with the parent. */
-void mews_slabs_privatize(struct mews_slabs *slabs);
+/*
+ * In the child of a fork: own copies of the blocks that lie on pages shared with the parent. False
+ * where memory for them was refused: those blocks are still the parent's too.
+ */
+bool mews_slabs_privatize(struct mews_slabs *slabs);
 
 /*
  * Gives the memory of one slab whose blocks are all free back to the system: the one at the highest

@@ -5,8 +5,8 @@
  *
  * Only program order is needed here: the sequence and what may interrupt it share one CPU, and who
  * closes a cache from another one fences it by membarrier, a full barrier on both.
- * Conditional branches leave by way of a stub in subsection 1: they reach 1 MiB, and the compiler may
- * put the label further away. x16 is this CPU's cache, x17 the rseq area until it is read.
+ * A conditional branch reaches 1 MiB, and the compiler may put a label further away: what leaves a
+ * sequence does so by an unconditional one. x16 is this CPU's cache, x17 the rseq area until it is read.
  */
 #ifndef MEWS_RSEQ_AARCH64_H
 #define MEWS_RSEQ_AARCH64_H
@@ -87,16 +87,15 @@ mews_seq_return(struct mews_pool *pool, ptrdiff_t rseq, void *block)
 		"ldp x17, x15, [x16, %[lo]]\n\t"        /* lo, span */
 		"sub x17, %[block], x17\n\t"
 		"cmp x17, x15\n\t"
-		"b.hs 5f\n\t"
-		"ldp x17, x15, [x16, %[cur]]\n\t"       /* cur, limit */
+		"b.lo 5f\n\t"
+		"b %l[elsewhere]\n"
+		"5:\tldp x17, x15, [x16, %[cur]]\n\t"  /* cur, limit */
 		"cmp x17, x15\n\t"
-		"b.hs 5f\n\t"
-		"str %[block], [x17], #8\n\t"
+		"b.lo 6f\n\t"
+		"b %l[elsewhere]\n"
+		"6:\tstr %[block], [x17], #8\n\t"
 		"str x17, [x16, %[cur]]\n"
 		MEWS_SEQ_END
-		".subsection 1\n"
-		"5:\tb %l[elsewhere]\n\t"
-		".previous\n"
 		:
 		: MEWS_SEQ_INPUTS, [block] "r" (block)
 		: "x15", "x16", "x17", "memory", "cc"

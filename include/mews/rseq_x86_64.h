@@ -40,10 +40,14 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	"shlq %[shift], %%rcx\n\t"						\
 	"addq %[pool], %%rcx\n\t"
 
-/* Label 3 ends the sequence; the abort lands behind its signature and starts again. */
+/*
+ * Label 3 ends the sequence; the abort lands behind its signature and starts again. The section is our
+ * own: in one that the compiler uses too, as for a cold function, the signature would stand right
+ * behind the commit.
+ */
 #define MEWS_SEQ_END								\
 	"3:\n\t"								\
-	".pushsection .text.unlikely, \"ax?\"\n\t"				\
+	".pushsection .text.mews_abort, \"ax?\"\n\t"			\
 	".byte 0x0f, 0xb9, 0x3d\n\t"						\
 	".long 0x53053053\n"							\
 	"99:\tjmp 1b\n\t"							\
@@ -73,7 +77,7 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 		"subq $8, %%rax\n\t"
 		"movq %%rax, %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
-		".pushsection .text.unlikely, \"ax?\"\n"
+		".pushsection .text.mews_abort, \"ax?\"\n"
 		"5:\txorl %k[block], %k[block]\n\t"
 		"jmp 3b\n\t"
 		".popsection\n"
@@ -161,7 +165,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"jmp 4b\n"
 		"8:\tmovq %[from], %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
-		".pushsection .text.unlikely, \"ax?\"\n"
+		".pushsection .text.mews_abort, \"ax?\"\n"
 		"10:\txorl %k[taken], %k[taken]\n\t"
 		"jmp 3b\n\t"
 		".popsection\n"
