@@ -19,6 +19,7 @@
 struct place {
 	char root[PATH_MAX];
 	int pid;
+	bool untold;            /* whether its mounts are ours, the kernel tells root only */
 };
 
 void topo_proc_path(const struct topo_view *view, const char *name, char *path, size_t size)
@@ -102,11 +103,13 @@ static void find_place(const struct topo_view *view, const char *status, struct 
 
 	snprintf(place->root, sizeof(place->root), "%s", view->options->root);
 	place->pid = pid;
+	place->untold = false;
 	if (pid == 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
-	if (readlink("/proc/self/ns/mnt", ours, sizeof(ours) - 1) < 0 ||
-	    readlink(path, theirs, sizeof(theirs) - 1) < 0 || strcmp(ours, theirs) == 0)
+	place->untold = readlink("/proc/self/ns/mnt", ours, sizeof(ours) - 1) < 0 ||
+		readlink(path, theirs, sizeof(theirs) - 1) < 0;
+	if (place->untold || strcmp(ours, theirs) == 0)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/root/proc/%d/mountinfo", pid, inner_pid(status));
 	if (access(path, R_OK) != 0)
@@ -124,7 +127,8 @@ static void tell_whose(struct topo_view *view, const struct place *place)
 			 o->root[0] == 0 ? "this process" : "the process that saved the files");
 	else
 		snprintf(view->view_of, sizeof(view->view_of), "process %d%s", o->pid,
-			 place->root[0] != 0 ? " (paths are of its mount namespace)" : "");
+			 place->root[0] != 0 ? " (paths are of its mount namespace)" :
+			 place->untold ? " (its namespaces are not told: only root may look)" : "");
 }
 
 bool topo_status_allows(struct topo_view *view)
