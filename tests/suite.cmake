@@ -50,6 +50,13 @@ foreach(plant double lost late-write)
 endforeach()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
 
+# What programs do around a pool, with either library.
+mews_suite(embedded_static embedded.c)
+mews_suite(embedded_shared SHARED embedded.c)
+foreach(linkage static shared)
+	mews_run_test(suite/embedded-${linkage} LABELS suite COMMAND embedded_${linkage})
+endforeach()
+
 # The same on two nodes, as hwloc is told: every other block is foreign to the CPU that returns it. The
 # machine need not have the second node: binding to it is refused, and counted.
 foreach(kind rseq fallback checked)
