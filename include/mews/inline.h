@@ -54,6 +54,16 @@ MEWS_API int mews_pool_create_layout(const struct mews_pool_config *config,
 
 #define mews_pool_create(config, pool) mews_pool_create_layout((config), (pool), MEWS_INLINE_LAYOUT)
 
+/* What each sequence is given beside its own: the rseq area, the pool, and offsets in both. */
+#define MEWS_SEQ_INPUTS								\
+	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
+	[shift] "i" (MEWS_CACHE_SHIFT),						\
+	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
+	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
+	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
+	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
+	[span] "i" (offsetof(struct mews_cpu_cache, span))
+
 #if defined(__x86_64__)
 #include <mews/rseq_x86_64.h>
 #elif defined(__aarch64__)

@@ -47,15 +47,6 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	"4:\tb 1b\n\t"								\
 	".previous\n"
 
-#define MEWS_SEQ_INPUTS								\
-	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
-	[shift] "i" (MEWS_CACHE_SHIFT),						\
-	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
-	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
-	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
-	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
-	[span] "i" (offsetof(struct mews_cpu_cache, span))
-
 /* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
 static inline __attribute__((always_inline)) void *
 mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
@@ -150,7 +141,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 static inline __attribute__((always_inline)) size_t
 mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, size_t count)
 {
-	uintptr_t lo, differs;
+	uintptr_t window, differs;
 	size_t put, left;
 	void **to;
 
@@ -163,7 +154,7 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"lsr %[put], %[put], #3\n\t"
 		"cmp %[put], %[count]\n\t"
 		"csel %[put], %[count], %[put], hi\n\t"
-		"ldr %[lo], [x16, %[lo_at]]\n\t"
+		"ldr %[window], [x16, %[lo]]\n\t"
 		"mov %[differs], xzr\n\t"
 		"mov %[left], %[put]\n\t"
 		"mov x17, %[in]\n"
@@ -171,8 +162,8 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"b.lo 6f\n\t"
 		"ldp x14, x15, [x17], #16\n\t"
 		"stp x14, x15, [%[to]], #16\n\t"
-		"eor x14, x14, %[lo]\n\t"
-		"eor x15, x15, %[lo]\n\t"
+		"eor x14, x14, %[window]\n\t"
+		"eor x15, x15, %[window]\n\t"
 		"orr %[differs], %[differs], x14\n\t"
 		"orr %[differs], %[differs], x15\n\t"
 		"b 5b\n"
@@ -180,7 +171,7 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"b.eq 8f\n\t"
 		"ldr x14, [x17]\n\t"
 		"str x14, [%[to]], #8\n\t"
-		"eor x14, x14, %[lo]\n\t"
+		"eor x14, x14, %[window]\n\t"
 		"orr %[differs], %[differs], x14\n\t"
 		"b 8f\n"
 		"7:\tmov %[put], xzr\n\t"
@@ -190,15 +181,9 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"b.hs 7b\n\t"
 		"str %[to], [x16, %[cur]]\n"
 		MEWS_SEQ_END
-		: [put] "=&r" (put), [to] "=&r" (to), [left] "=&r" (left), [lo] "=&r" (lo),
+		: [put] "=&r" (put), [to] "=&r" (to), [left] "=&r" (left), [window] "=&r" (window),
 		  [differs] "=&r" (differs)
-		: [rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),
-		  [shift] "i" (MEWS_CACHE_SHIFT),
-		  [cur] "i" (offsetof(struct mews_cpu_cache, cur)),
-		  [limit] "i" (offsetof(struct mews_cpu_cache, limit)),
-		  [lo_at] "i" (offsetof(struct mews_cpu_cache, lo)),
-		  [span] "i" (offsetof(struct mews_cpu_cache, span)),
-		  [in] "r" (in), [count] "r" (count)
+		: MEWS_SEQ_INPUTS, [in] "r" (in), [count] "r" (count)
 		: "x14", "x15", "x16", "x17", "memory", "cc");
 	return put;
 }

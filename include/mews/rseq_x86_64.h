@@ -53,15 +53,6 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	"99:\tjmp 1b\n\t"							\
 	".popsection\n"
 
-#define MEWS_SEQ_INPUTS								\
-	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
-	[shift] "i" (MEWS_CACHE_SHIFT),						\
-	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
-	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
-	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
-	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
-	[span] "i" (offsetof(struct mews_cpu_cache, span))
-
 /* Takes the top block of this CPU's cache; NULL where it is empty or closed. */
 static inline __attribute__((always_inline)) void *
 mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)

@@ -23,7 +23,7 @@ function(mews_environment name)
 		COMMAND launch ${arg_SETTINGS} -- $<TARGET_FILE:conformance_static> --kind default ${arg_PARTS})
 	if(arg_ALONE)
 		set_tests_properties(environment/${name} environment/${name}-conformance
-			PROPERTIES RESOURCE_LOCK hugepages)
+			PROPERTIES RUN_SERIAL TRUE) # any pool beside it would take the pages
 	endif()
 endfunction()
 
