@@ -11,6 +11,7 @@
  * hugetlb pages are shared mappings, so that the kernel can't refuse the child or the parent a copy:
  * the child copies the slabs that it lies in, once, and the parent waits for that.
  */
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <string.h>
@@ -83,6 +84,7 @@ struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
 {
 	const struct timespec step = { .tv_nsec = 1000000 };
 	struct mews_pass pass;
+	int saved = errno;
 
 	inside++; /* before the gate: a handler between the two must not wait for this one's fork */
 	pass = mews_gate_enter(&control->sides, cpu);
@@ -92,6 +94,7 @@ struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
 		pass = mews_gate_enter(&control->sides, cpu);
 	}
 	pass.generation = generation;
+	errno = saved; /* a lease that gets its block keeps it */
 	return pass;
 }
 

@@ -106,7 +106,8 @@ MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews
  * Leases one block of at least block_size bytes; its contents are undefined.
  * NULL and errno: ENOBUFS (the pool is at max_blocks and all are out), ENOMEM (the system refused
  * memory, or the strict node has none), ESHUTDOWN (the pool was disposed).
- * Never waits for another thread. Async-signal-safe.
+ * errno is kept where it gets a block. Waits for no other thread, but for a fork under way, and, at
+ * max_blocks only, a bounded time for blocks that others are bringing. Async-signal-safe.
  */
 MEWS_API void *mews_lease(struct mews_pool *pool);
 
@@ -114,7 +115,8 @@ MEWS_API void *mews_lease(struct mews_pool *pool);
  * Returns a block, leased by any thread, on any CPU, by any of the lease calls. NULL is ignored.
  * A pointer that is not out on lease is reported (see mews_report_kind) and otherwise ignored as
  * far as the pool's checks go; after a wrong return at CHEAP the pool's contents are undefined only
- * for the block concerned. Never waits for another thread; errno is kept. Async-signal-safe.
+ * for the block concerned. Waits for no other thread, but for a fork under way; errno is kept.
+ * Async-signal-safe.
  */
 MEWS_API void mews_return(struct mews_pool *pool, void *block);
 
