@@ -16,7 +16,6 @@
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {
 	size_t slabs, depots, oversize, sides, link, leased, dropped, plan, end;
-	uint32_t caches;
 };
 
 static size_t round_page(size_t bytes)
@@ -33,7 +32,7 @@ static size_t plan_bytes(const struct mews_plan *plan)
 static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked)
 {
 	size_t numbers = mews_plan_numbers(plan);
-	struct layout l = { .caches = caches };
+	struct layout l;
 
 	l.slabs = MEWS_CONTROL_BYTES + (size_t)(MEWS_DUMMIES + caches) * MEWS_CACHE_STRIDE;
 	l.depots = l.slabs + round_page(mews_slabs_table_bytes(plan));
@@ -156,8 +155,6 @@ static void wire(struct mews_control *control, char *region, const struct layout
 	mews_oversize_init(&control->oversize, region + layout->oversize);
 	control->sides = (struct mews_sides) {
 		.count = plan->cpu_ids,
-		.capacity = plan->cache_capacity,
-		.magazine = plan->magazine,
 		.side = (struct mews_side *)(region + layout->sides),
 		.link = (mews_word *)(region + layout->link),
 		.slabs = &control->slabs,

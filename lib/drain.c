@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Draining, trimming and the end of a pool (layer 5). Drain and dispose store a state, wait until every operation that saw
- * the old one has left the gate, and then collect all free blocks into their slabs. From there the
- * free bits tell the truth: nothing but a lease clears them.
+ * Draining, trimming and the end of a pool (layer 5). Drain and dispose store a state, wait until
+ * every operation that saw the old one has left the gate, and then collect all free blocks into their
+ * slabs. From there the free bits tell the truth: nothing but a lease clears them.
  *
  * Dispose counts what is out from them, once. What comes back later does not touch the slabs:
  *
@@ -22,7 +22,6 @@
 #include "exchange.h"
 #include "ledger.h"
 #include "process.h"
-
 
 /*
  * What is out. Exact while nobody leases; a drain, during which they may, takes it for an answer only

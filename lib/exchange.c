@@ -14,8 +14,8 @@ void mews_report_bad(void *context, const void *block, enum mews_verdict verdict
 {
 	static const char *const message[] = {
 		[MEWS_BLOCK_START] = "double return: the block was free already",
-		[MEWS_BLOCK_INTERIOR] = "interior pointer: not the start of a block, found at the slab",
-		[MEWS_BLOCK_FOREIGN] = "foreign pointer: no block was carved there, found at the slab",
+		[MEWS_BLOCK_INTERIOR] = "interior pointer: not the start of a block",
+		[MEWS_BLOCK_FOREIGN] = "foreign pointer: no block was carved there",
 	};
 	static const enum mews_report_kind kind[] = {
 		[MEWS_BLOCK_START] = MEWS_REPORT_DOUBLE_RETURN,

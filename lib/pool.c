@@ -214,9 +214,9 @@ static void return_home(struct mews_control *control, struct operation *op, void
 		return;
 	}
 	mews_side_push(&control->sides, &side->local, &block, 1, mews_report_bad, control);
-	if (mews_side_depth(&control->sides, &side->local) <= control->sides.capacity)
+	if (mews_side_depth(&control->sides, &side->local) <= control->plan.cache_capacity)
 		return;
-	count = mews_side_pop(&control->sides, &side->local, blocks, control->sides.magazine);
+	count = mews_side_pop(&control->sides, &side->local, blocks, control->plan.magazine);
 	if (count)
 		mews_give(control, op->pass.cpu, control->plan.cpu_window[op->pass.cpu], blocks,
 			  count);
@@ -278,12 +278,7 @@ static bool return_block(struct mews_control *control, struct operation *op, voi
 		return return_outside(control, op, block);
 	verdict = mews_slabs_find(&control->slabs, block, &number);
 	if (verdict != MEWS_BLOCK_START) {
-		if (verdict == MEWS_BLOCK_INTERIOR)
-			mews_report(control, MEWS_REPORT_INTERIOR_POINTER, block,
-				    "interior pointer: not the start of a block");
-		else
-			mews_report(control, MEWS_REPORT_FOREIGN_POINTER, block,
-				    "foreign pointer: no block was carved there");
+		mews_report_bad(control, block, verdict);
 		return false;
 	}
 	if (!leave_ledger(control, block, number))

@@ -62,7 +62,6 @@ struct mews_side {
 
 struct mews_sides {
 	uint32_t count;                 /* one a possible CPU id */
-	uint32_t capacity, magazine;    /* of a local stack, blocks */
 	_Atomic uint32_t epoch;
 	_Atomic uint32_t waiting;       /* one waiter at a time: two would flip for each other */
 	struct mews_side *side;

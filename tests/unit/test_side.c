@@ -28,7 +28,7 @@ static int set_up(void **state)
 	tables = calloc(1, mews_slabs_table_bytes(&plan));
 	if (mews_slabs_init(&slabs, &plan, tables))
 		return -1;
-	sides = (struct mews_sides){ .count = SIDES, .capacity = 16, .magazine = 8, .side = side,
+	sides = (struct mews_sides){ .count = SIDES, .side = side,
 				     .link = calloc(4096, sizeof(mews_word)), .slabs = &slabs };
 	return mews_slabs_grow(&slabs, 0, blocks, BLOCKS, &error) == BLOCKS ? 0 : -1;
 }
