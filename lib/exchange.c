@@ -6,7 +6,6 @@
  * by distance; and last, at the limit only, what lies unused in other CPUs' caches.
  */
 #include <errno.h>
-#include <sched.h>
 #include "cache.h"
 #include "exchange.h"
 
@@ -226,33 +225,43 @@ static size_t fetch_once(struct mews_control *control, const struct mews_pass *p
 	return got;
 }
 
-#define PATIENCE_GROWING 1000
-#define PATIENCE_OTHERS 8
+/* traffic: from before; 0 where it was not asked for. */
+static bool alone_since(const struct mews_control *control, uint64_t traffic)
+{
+	return mews_gate_inside(traffic) == 1 && mews_gate_traffic(&control->sides) == traffic;
+}
+
+#define PATIENCE_GROWING 10000  /* a second and more: the machine below may have stopped our CPUs */
+#define PATIENCE_OTHERS 32
 
 /*
- * At the limit a look may find nothing though blocks are free: another operation has them in hand,
- * on their way from a cache to a slab, or claimed and not backed yet. So a lease that would fail
- * gives such operations the CPU, a bounded number of times: they may be preempted for long.
+ * At the limit a look may find nothing though blocks are free: another operation had them in hand, on
+ * their way from a cache to a slab, or claimed and not backed yet, and may have ended since. So only a
+ * look beside which nothing moved is believed. After any other, the CPU goes to those who move, a
+ * bounded number of times: they may be preempted for long, or be what this handler interrupted.
  */
 size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
 		  size_t direct, size_t batch, int *error)
 {
 	struct mews_slabs *slabs = &control->slabs;
+	uint64_t traffic;
 	uint32_t grown;
+	unsigned tries;
 	bool growing;
 	size_t got;
-	int tries;
 
 	for (tries = 0;; tries++) {
+		traffic = tries ? mews_gate_traffic(&control->sides) : 0;
 		grown = atomic_load(&slabs->grown);
 		growing = atomic_load(&slabs->growing) > 0;
 		got = fetch_once(control, pass, blocks, direct, batch, error);
 		if (got || *error != ENOBUFS || tries == PATIENCE_GROWING)
 			return got;
 		growing |= atomic_load(&slabs->grown) != grown;
-		if (!growing && (tries >= PATIENCE_OTHERS || !mews_gate_others(&control->sides)))
+		if ((pass->nested || !growing) &&
+		    (tries >= PATIENCE_OTHERS || alone_since(control, traffic)))
 			return 0;
-		sched_yield();
+		mews_pause(tries);
 	}
 }
 

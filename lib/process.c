@@ -94,6 +94,7 @@ struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
 		pass = mews_gate_enter(&control->sides, cpu);
 	}
 	pass.generation = generation;
+	pass.nested = inside > 1;
 	errno = saved; /* a lease that gets its block keeps it */
 	return pass;
 }

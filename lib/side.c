@@ -3,21 +3,24 @@
  * The side table (layer 4): see side.h. Blocks go on the tagged stacks by their numbers; the links
  * stand in a table of their own, since a block's memory is the user's until the last moment.
  */
+#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include "../numa/kernel.h"
 #include "side.h"
 
-/* Yields at first; then sleeps, in case the caller's priority keeps the one it waits for away. */
-static void pause_for(unsigned turn)
+/* Sleeps, after a while, in case the caller's priority keeps the one it waits for away. */
+void mews_pause(unsigned turn)
 {
 	const struct timespec step = { .tv_nsec = 50000 };
 	uint32_t word = 0;
+	int saved = errno;
 
 	if (turn < 100)
 		sched_yield();
 	else
 		mews_kernel->futex_wait(&word, 0, &step);
+	errno = saved;
 }
 
 void mews_gate_wait(struct mews_sides *sides)
@@ -27,26 +30,26 @@ void mews_gate_wait(struct mews_sides *sides)
 	int flip;
 
 	while (atomic_exchange(&sides->waiting, 1))
-		pause_for(turn++);
+		mews_pause(turn++);
 	for (flip = 0; flip < 2; flip++) {
 		half = atomic_fetch_add(&sides->epoch, 1) & 1;
 		for (cpu = 0; cpu < sides->count; cpu++)
 			/* G3: acquires from G2; sequentially consistent with G1. */
-			while (atomic_load(&sides->side[cpu].gate[half]))
-				pause_for(turn++);
+			while (mews_gate_inside(atomic_load(&sides->side[cpu].gate[half])))
+				mews_pause(turn++);
 	}
 	atomic_store(&sides->waiting, 0);
 }
 
-bool mews_gate_others(const struct mews_sides *sides)
+uint64_t mews_gate_traffic(const struct mews_sides *sides)
 {
-	uint64_t inside = 0;
+	uint64_t sum = 0;
 	uint32_t cpu;
 
 	for (cpu = 0; cpu < sides->count; cpu++)
-		inside += atomic_load(&sides->side[cpu].gate[0]) +
-			  atomic_load(&sides->side[cpu].gate[1]);
-	return inside > 1;
+		sum += atomic_load(&sides->side[cpu].gate[0]) +
+		       atomic_load(&sides->side[cpu].gate[1]);
+	return sum;
 }
 
 void mews_gate_reset(struct mews_sides *sides)

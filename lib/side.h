@@ -21,11 +21,13 @@
  * An operation that read the old state incremented a counter before the state was stored, so its
  * counter is seen; after the flip new operations use the other counter, so the wait ends. An
  * operation that read the epoch two flips ago counts in the other half: hence twice. After SRCU
- * (McKenney, Sleepable RCU, 2006).
+ * (McKenney, Sleepable RCU, 2006). A gate counts in its low half who is inside, in its high half who
+ * has left: see mews_gate_traffic.
  */
 #ifndef MEWS_LIB_SIDE_H
 #define MEWS_LIB_SIDE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "slab.h"
@@ -75,6 +77,7 @@ struct mews_pass {
 	uint32_t cpu;                   /* < count */
 	uint32_t half;
 	uint32_t generation;            /* process.c: forks that this process came from */
+	bool nested;                    /* process.c: within another operation of this thread */
 };
 
 /*
@@ -102,12 +105,24 @@ static inline struct mews_pass mews_gate_enter(struct mews_sides *sides, uint32_
 
 static inline void mews_gate_leave(struct mews_pass *pass)
 {
-	/* G2: releases what the operation did to G3. */
-	atomic_fetch_sub_explicit(&pass->side->gate[pass->half], 1, memory_order_release);
+	/* G2: one less inside, one more that left. Releases what the operation did to G3. */
+	atomic_fetch_add_explicit(&pass->side->gate[pass->half], (UINT64_C(1) << 32) - 1,
+				  memory_order_release);
 }
 
-/* True where operations are under way beside the caller's, which is inside. */
-bool mews_gate_others(const struct mews_sides *sides);
+static inline uint32_t mews_gate_inside(uint64_t gate)
+{
+	return (uint32_t)gate;
+}
+
+/*
+ * All gates' counts in sum: mews_gate_inside of it is how many are inside. Where it is the same before
+ * and after a look, and only the caller is inside, nothing else moved a block but by hits.
+ */
+uint64_t mews_gate_traffic(const struct mews_sides *sides);
+
+/* A turn of waiting for another thread: a yield at first, then 50 us of sleep. Keeps errno. */
+void mews_pause(unsigned turn);
 
 /* Waits until each operation that passed the gate before the call has left. Not from inside. */
 void mews_gate_wait(struct mews_sides *sides);

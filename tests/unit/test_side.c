@@ -86,13 +86,19 @@ static void test_twice_is_refused(void **state)
 static void test_gate_numbers(void **state)
 {
 	struct mews_pass pass = mews_gate_enter(&sides, 4711), other;
+	uint64_t traffic;
 
 	(void)state;
 	assert_true(pass.cpu < SIDES);
-	assert_false(mews_gate_others(&sides));
+	traffic = mews_gate_traffic(&sides);
+	assert_int_equal(mews_gate_inside(traffic), 1);
 	other = mews_gate_enter(&sides, 1);
-	assert_true(mews_gate_others(&sides));
+	assert_int_equal(mews_gate_inside(mews_gate_traffic(&sides)), 2);
 	mews_gate_leave(&other);
+	assert_int_equal(mews_gate_inside(mews_gate_traffic(&sides)), 1);
+	assert_true(mews_gate_traffic(&sides) != traffic); /* who came and went is seen */
+	traffic = mews_gate_traffic(&sides);
+	assert_true(mews_gate_traffic(&sides) == traffic);
 	mews_gate_leave(&pass);
 	mews_gate_wait(&sides);
 	pass = mews_gate_enter(&sides, 2);
