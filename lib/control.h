@@ -51,6 +51,7 @@ struct mews_control {
 	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */
 	mews_word holders;
 	_Atomic uint32_t frozen;        /* futex: a fork is under way: see process.c */
+	_Atomic uint32_t detours;       /* bits: why the caches stay closed: see detour.h */
 	_Atomic uint32_t draining;      /* a drain is under way */
 	_Atomic uint32_t drain_leases;  /* operations that leased during a drain */
 	_Atomic uint32_t drain_returns; /* futex: returns during a drain */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "../numa/fence.h"
 #include "cache.h"
+#include "detour.h"
 #include "drain.h"
 #include "exchange.h"
 #include "ledger.h"
@@ -82,7 +83,7 @@ static struct operation begin(struct mews_control *control)
 				 known ? (uint32_t)cpu : mews_fence_current_cpu());
 	/* Sequentially consistent, after G1: see side.h. */
 	op.state = atomic_load(&control->state);
-	op.cached = known && op.state == MEWS_LIVE;
+	op.cached = known && op.state == MEWS_LIVE && !mews_detour_under_way(control);
 	return op;
 }
 

@@ -193,10 +193,12 @@ static void walk_side(struct walk *walk, uint32_t cpu)
 	struct mews_side *side = &sides->side[cpu];
 	struct where where = { SIDE, (uint16_t)cpu };
 	uint64_t numbers = numbers_of(walk->slabs);
+	uint32_t first = mews_gate_inside(atomic_load(&side->gate[0]));
+	uint32_t second = mews_gate_inside(atomic_load(&side->gate[1]));
 
-	if (atomic_load(&side->gate[0]) || atomic_load(&side->gate[1]))
-		wrong(walk, "gate of CPU %u: %lld and %lld operations are still inside", cpu,
-		      (long long)atomic_load(&side->gate[0]), (long long)atomic_load(&side->gate[1]));
+	if (first || second)
+		wrong(walk, "gate of CPU %u: %u and %u operations are still inside", cpu, first,
+		      second);
 	walk->result->side += walk_stack(walk, &side->local, sides->link, numbers, where, visit_block);
 	walk->result->side += walk_stack(walk, &side->away, sides->link, numbers, where, visit_block);
 }

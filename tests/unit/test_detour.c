@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Detours: the caches are empty and stay closed, operations go on, and afterwards all is as before. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <mews/mews.h>
+#include "lib/detour.h"
+
+#define BLOCKS 500
+
+static struct mews_stats stats_of(struct mews_pool *pool)
+{
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	assert_int_equal(mews_pool_stats(pool, &stats), 0);
+	return stats;
+}
+
+static void work(struct mews_pool *pool)
+{
+	void *block[BLOCKS];
+	int i;
+
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
+	for (i = 0; i < BLOCKS / 2; i++)
+		mews_return(pool, block[i]);
+	mews_return_many(pool, block + BLOCKS / 2, BLOCKS / 2);
+}
+
+static void test_detour(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_control *control;
+	struct mews_pool *pool;
+	bool cached;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	control = mews_control_of(pool);
+	cached = control->path == MEWS_PATH_RSEQ;
+	work(pool);
+	assert_int_equal(stats_of(pool).cached > 0, cached);
+
+	mews_detour_begin(control, MEWS_DETOUR_WAIT);
+	assert_int_equal(stats_of(pool).cached, 0);
+	mews_detour_begin(control, MEWS_DETOUR_SAMPLE);
+	work(pool);
+	mews_detour_end(control, MEWS_DETOUR_WAIT);
+	work(pool);
+	assert_int_equal(stats_of(pool).cached, 0);
+	assert_true(stats_of(pool).side > 0);
+	assert_int_equal(stats_of(pool).leased, 0);
+
+	mews_detour_end(control, MEWS_DETOUR_SAMPLE);
+	assert_int_equal(stats_of(pool).side, 0);
+	work(pool);
+	assert_int_equal(stats_of(pool).cached > 0, cached);
+	assert_int_equal(stats_of(pool).leased, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_detour),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
