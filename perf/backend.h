@@ -2,7 +2,7 @@
 /*
  * What the benches know of an allocator (layer 6): a table of whole measured loops, each compiled
  * with the allocator's own calls in it (workload_body.h), so that no indirect call stands inside a
- * loop. Called by the drivers: single.c, threaded.c, footprint.c. Invariant: set_up comes before
+ * loop. Called by the files of workloads. Invariant: set_up or set_up_reserved comes before
  * everything else and tear_down after; each thread calls enter before its first block.
  */
 #ifndef PERF_BACKEND_H
@@ -61,7 +61,20 @@ struct perf_backend {
 	void (*leave)(void);
 	void *(*lease)(void);           /* outside of measured loops */
 	void (*give)(void *block);
+	/*
+	 * The next four may be NULL. set_up_reserved: with the memory of so many blocks. trim: gives
+	 * back what is free. launch: runs body on a thread of the backend's own, and waits for it.
+	 */
+	const char *(*set_up_reserved)(size_t block_size, size_t blocks);
+	void (*trim)(void);
+	void (*launch)(void *(*body)(void *), void *arg);
+	/*
+	 * A pool that was just set up: bytes it holds beside the blocks, and the same once a block was
+	 * leased and returned.
+	 */
+	void (*at_rest)(uint64_t *fresh, uint64_t *used);
 	perf_loop *pair;                /* lease, touch, return */
+	perf_loop *pair_whole;          /* the same, with each line of the block written */
 	perf_loop *pair_untouched;      /* lease, return */
 	perf_loop *burst;               /* count leases and touches, then returns in the given order */
 	perf_loop *bulk;                /* count leased at once, returned at once, not touched */
@@ -70,11 +83,6 @@ struct perf_backend {
 	perf_loop *serve;               /* as replace; some go to the next thread */
 	perf_loop *timed;               /* as replace; each operation is timed */
 	perf_loop *fill;                /* leases one for each round, touches each page of it */
-	/*
-	 * A pool that was just set up: bytes it holds beside the blocks, and the same once a block was
-	 * leased and returned. NULL: the backend does not tell.
-	 */
-	void (*at_rest)(uint64_t *fresh, uint64_t *used);
 	/* Blocks handed over the ring until told to stop: how many. */
 	uint64_t (*produce)(struct perf_local *local, uint64_t most);
 	uint64_t (*consume)(struct perf_local *local, uint64_t most);

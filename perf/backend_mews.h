@@ -18,7 +18,7 @@
 
 static struct mews_pool *the_pool;
 
-static const char *backend_set_up(size_t block_size)
+static inline const char *backend_set_up_reserved(size_t block_size, size_t blocks)
 {
 	static char reason[64];
 	struct mews_pool_config config;
@@ -28,6 +28,7 @@ static const char *backend_set_up(size_t block_size)
 	config.size = sizeof(config);
 	config.name = "perf";
 	config.block_size = block_size;
+	config.initial_blocks = blocks;
 	config.checks = MEWS_CHECKS;
 	config.mode = MEWS_MODE;
 	error = mews_pool_create(&config, &the_pool);
@@ -36,9 +37,19 @@ static const char *backend_set_up(size_t block_size)
 	return strncat(strcpy(reason, "mews_pool_create: "), strerror(-error), 40);
 }
 
+static const char *backend_set_up(size_t block_size)
+{
+	return backend_set_up_reserved(block_size, 0);
+}
+
 static void backend_tear_down(void)
 {
 	mews_pool_dispose(the_pool);
+}
+
+static inline void backend_trim(void)
+{
+	mews_pool_trim(the_pool, 0, 0);
 }
 
 static uint64_t metadata(void)
@@ -61,6 +72,8 @@ static void backend_enter(void) {}
 static void backend_leave(void) {}
 
 #define BACKEND_AT_REST backend_at_rest
+#define BACKEND_SET_UP_RESERVED backend_set_up_reserved
+#define BACKEND_TRIM backend_trim
 #define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_GROW)
 #define BACKEND_ENTER struct mews_pool *const pool_ = the_pool;
 #define LEASE_MANY(blocks, n) mews_lease_many(pool_, blocks, n)

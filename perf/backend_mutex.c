@@ -7,19 +7,20 @@
 
 #include "arena.h"
 
-#define BLOCKS (128 * 1024)
+#define BYTES ((size_t)256 << 20)       /* in all blocks together */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *list;
 
 static const char *backend_set_up(size_t block_size)
 {
-	char *arena = perf_arena_open(block_size, BLOCKS);
+	size_t blocks = BYTES / block_size;
+	char *arena = perf_arena_open(block_size, blocks);
 
 	if (!arena)
 		return "no memory";
 	list = NULL;
-	for (size_t i = BLOCKS; i-- > 0;) {
+	for (size_t i = blocks; i-- > 0;) {
 		void **block = (void **)(arena + i * perf_arena_stride());
 
 		*block = list;

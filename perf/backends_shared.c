@@ -3,6 +3,7 @@
  * The backends of perf-bench (layer 6): the limits, malloc, and mews from the shared library.
  */
 #include "limits.h"
+#include "tiers.h"
 #include "workloads.h"
 
 extern const struct perf_backend perf_nothing, perf_empty, perf_mutex, perf_malloc;
@@ -24,4 +25,5 @@ const char *perf_prepare(int *argc, char **argv)
 void perf_add_others(void)
 {
 	perf_add_limits();
+	perf_add_tiers();
 }

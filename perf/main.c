@@ -11,13 +11,6 @@
 #include "measure.h"
 #include "workloads.h"
 
-bool perf_more_sizes(void)
-{
-	const char *sizes = getenv("PERF_SIZES");
-
-	return sizes && !strcmp(sizes, "all");
-}
-
 bool perf_smoke(void)
 {
 	return getenv("PERF_SMOKE") != NULL;
@@ -27,6 +20,22 @@ const char *perf_name(char *buffer, const char *workload, const char *backend)
 {
 	snprintf(buffer, 64, "%s/%s", workload, backend);
 	return buffer;
+}
+
+void perf_add(const char *workload, const struct perf_backend *backend,
+	      void (*body)(struct perf_run *run, const void *closure), const char *unit, int64_t size,
+	      const int64_t *counts)
+{
+	struct perf_bench bench = {
+		.body = body, .closure = backend, .iterations = 1,
+		.arg = { { .name = "size", .value = { size } }, { .name = unit } },
+	};
+	char name[64];
+
+	for (int i = 0; counts[i]; i++)
+		bench.arg[1].value[i] = counts[i];
+	bench.name = perf_name(name, workload, backend->name);
+	perf_register(&bench);
 }
 
 int main(int argc, char **argv)
@@ -46,7 +55,9 @@ int main(int argc, char **argv)
 	for (int i = 0; perf_backends[i]; i++) {
 		perf_add_single(perf_backends[i]);
 		perf_add_threaded(perf_backends[i]);
-		perf_add_memory(perf_backends[i]);
+		perf_add_footprint(perf_backends[i]);
+		perf_add_filled(perf_backends[i]);
+		perf_add_churn(perf_backends[i]);
 	}
 	perf_add_others();
 	return perf_main(argc, argv);

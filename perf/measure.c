@@ -133,15 +133,17 @@ static void *measure_thread(void *arg)
 	return NULL;
 }
 
-static void measure(struct measurement *m)
+void perf_on_thread(const struct perf_backend *backend, void *(*body)(void *), void *arg)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, measure_thread, m))
-		perf_skip(m->run, "pthread_create failed");
-	else
-		pthread_join(thread, NULL);
-	free(m);
+	if (backend->launch) {
+		backend->launch(body, arg);
+		return;
+	}
+	if (pthread_create(&thread, NULL, body, arg))
+		abort();
+	pthread_join(thread, NULL);
 }
 
 void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf_loop *loop,
@@ -157,7 +159,8 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 	m->backend = backend;
 	m->loop = loop;
 	m->local = local;
-	measure(m);
+	perf_on_thread(backend, measure_thread, m);
+	free(m);
 }
 
 double perf_loop_cycles(perf_loop *loop, struct perf_local *local)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ways to measure a loop (layer 6): many short batches on one thread, in cycles; or a team of
- * threads for a while, in slot time. Called by single.c, threaded.c, footprint.c.
+ * threads for a while, in slot time. Called by the files of workloads.
  */
 #ifndef PERF_MEASURE_H
 #define PERF_MEASURE_H
@@ -19,6 +19,12 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 
 /* The same without a report, on the caller's thread: the median of the cycles of one block. */
 double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
+
+/*
+ * Runs body(arg) to its end on another thread: the backend's own kind where it has one. Aborts where
+ * there is no thread to be had.
+ */
+void perf_on_thread(const struct perf_backend *backend, void *(*body)(void *), void *arg);
 
 /* One member of a team, and what it did. */
 struct perf_member {

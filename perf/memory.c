@@ -47,3 +47,10 @@ int perf_memory_read(struct perf_memory *memory)
 	fclose(file);
 	return 0;
 }
+
+double perf_memory_held(void)
+{
+	struct perf_memory memory;
+
+	return perf_memory_read(&memory) ? -1 : (double)(memory.pss + memory.hugetlb);
+}

@@ -37,14 +37,17 @@ static void run_single(struct perf_run *run, const void *closure)
 	backend->tear_down();
 }
 
+/* The default pool's first: what is not about sizes runs with that one alone. */
+static const int64_t sizes[] = { 4032, 256, 1024, 4096, 16384, 131072 };
+
 /* Registers one workload; the closure lives as long as the process. */
 static void add(const char *workload, const struct perf_backend *backend, perf_loop *loop,
-		enum perf_order order, const int64_t *counts)
+		enum perf_order order, const int64_t *counts, int sizes_wanted)
 {
 	struct single *single = malloc(sizeof(*single));
 	struct perf_bench bench = {
 		.body = run_single, .closure = single, .iterations = perf_smoke() ? 2 : BATCHES,
-		.arg = { { .name = "size", .value = { 4032 } }, { .name = "count" } },
+		.arg = { { .name = "size" }, { .name = "count" } },
 	};
 	char name[64];
 
@@ -53,11 +56,8 @@ static void add(const char *workload, const struct perf_backend *backend, perf_l
 	*single = (struct single){ backend, loop, order };
 	for (int i = 0; counts[i]; i++)
 		bench.arg[1].value[i] = counts[i];
-	bench.arg[0].value[1] = perf_more_sizes() ? 256 : 0;
-	bench.arg[0].value[2] = 1024;
-	bench.arg[0].value[3] = 4096;
-	bench.arg[0].value[4] = 16384;
-	bench.arg[0].value[5] = 131072;
+	for (int i = 0; i < sizes_wanted; i++)
+		bench.arg[0].value[i] = sizes[i];
 	bench.name = perf_name(name, workload, backend->name);
 	perf_register(&bench);
 }
@@ -65,15 +65,18 @@ static void add(const char *workload, const struct perf_backend *backend, perf_l
 void perf_add_single(const struct perf_backend *backend)
 {
 	static const int64_t one[] = { 1, 0 }, bursts[] = { 64, 1024, 0 };
-	static const int64_t bulks[] = { 8, 32, 64, 1024, 0 };
+	static const int64_t bulks[] = { 8, 32, 64, 1024, 0 }, by_size[] = { 64, 0 };
+	const int all = perf_smoke() ? 2 : sizeof(sizes) / sizeof(sizes[0]);
 
-	add("pair", backend, backend->pair, PERF_LIFO, one);
-	add("pair_untouched", backend, backend->pair_untouched, PERF_LIFO, one);
+	add("pair", backend, backend->pair, PERF_LIFO, one, all);
+	add("pair_whole", backend, backend->pair_whole, PERF_LIFO, one, all);
+	add("pair_untouched", backend, backend->pair_untouched, PERF_LIFO, one, 1);
 	if (!(backend->can & PERF_CAN_HOLD))
 		return;
-	add("burst_lifo", backend, backend->burst, PERF_LIFO, bursts);
-	add("burst_fifo", backend, backend->burst, PERF_FIFO, bursts);
-	add("burst_random", backend, backend->burst, PERF_RANDOM, bursts);
-	add("bulk", backend, backend->bulk, PERF_LIFO, bulks);
-	add("bulk_touch", backend, backend->bulk_touch, PERF_LIFO, bulks);
+	add("burst_sizes", backend, backend->burst, PERF_RANDOM, by_size, all);
+	add("burst_lifo", backend, backend->burst, PERF_LIFO, bursts, 1);
+	add("burst_fifo", backend, backend->burst, PERF_FIFO, bursts, 1);
+	add("burst_random", backend, backend->burst, PERF_RANDOM, bursts, 1);
+	add("bulk", backend, backend->bulk, PERF_LIFO, bulks, 1);
+	add("bulk_touch", backend, backend->bulk_touch, PERF_LIFO, bulks, 1);
 }

@@ -304,6 +304,14 @@ static double tail_quantile(const struct perf_team *team, double q)
 	return 0;
 }
 
+static const struct {
+	const char *name;
+	double q;
+} quantiles[] = {
+	{ "p50_ns", 0.5 }, { "p90_ns", 0.9 }, { "p99_ns", 0.99 }, { "p999_ns", 0.999 },
+	{ "p9999_ns", 0.9999 }, { "p99999_ns", 0.99999 },
+};
+
 static void report_tail(struct perf_run *run, const struct perf_team *team)
 {
 	double longest = 0, rate = perf_ticks_a_ns();
@@ -311,10 +319,8 @@ static void report_tail(struct perf_run *run, const struct perf_team *team)
 	for (int i = 0; i < team->threads; i++)
 		if ((double)team->member[i].local.tail->longest > longest)
 			longest = (double)team->member[i].local.tail->longest;
-	perf_counter(run, "p50_ns", tail_quantile(team, 0.5) / rate);
-	perf_counter(run, "p99_ns", tail_quantile(team, 0.99) / rate);
-	perf_counter(run, "p999_ns", tail_quantile(team, 0.999) / rate);
-	perf_counter(run, "p9999_ns", tail_quantile(team, 0.9999) / rate);
+	for (unsigned i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
+		perf_counter(run, quantiles[i].name, tail_quantile(team, quantiles[i].q) / rate);
 	perf_counter(run, "longest_us", longest / rate / 1e3);
 	for (int i = 0; i < team->threads; i++)
 		free(team->member[i].local.tail);
@@ -341,32 +347,17 @@ static void run_tail(struct perf_run *run, const void *closure)
 	team.backend->tear_down();
 }
 
-static void add(const char *workload, const struct perf_backend *backend,
-		void (*body)(struct perf_run *, const void *), const char *unit, const int64_t *counts)
-{
-	struct perf_bench bench = {
-		.body = body, .closure = backend, .iterations = 1,
-		.arg = { { .name = "size", .value = { 4032 } }, { .name = unit } },
-	};
-	char name[64];
-
-	for (int i = 0; counts[i]; i++)
-		bench.arg[1].value[i] = counts[i];
-	bench.name = perf_name(name, workload, backend->name);
-	perf_register(&bench);
-}
-
 void perf_add_threaded(const struct perf_backend *backend)
 {
 	static const int64_t replace[] = { 1, 2, 4, 64, 0 }, pairs[] = { 1, 8, 0 };
 	const int64_t serve[] = { 2, 16, 0 }, tail[] = { 16, perf_smoke() ? 0 : 1000, 0 };
 
-	if (backend->can & PERF_CAN_HOLD)
-		add("replace", backend, run_replace, "threads", replace);
 	if (backend->can & PERF_CAN_PASS)
-		add("pass", backend, run_pass, "pairs", pairs);
+		perf_add("replace", backend, run_replace, "threads", 4032, replace);
+	if (backend->can & PERF_CAN_PASS)
+		perf_add("pass", backend, run_pass, "pairs", 4032, pairs);
 	if ((backend->can & PERF_CAN_ALL) != PERF_CAN_ALL)
 		return;
-	add("serve", backend, run_serve, "threads", serve);
-	add("tail", backend, run_tail, "threads", tail);
+	perf_add("serve", backend, run_serve, "threads", 4032, serve);
+	perf_add("tail", backend, run_tail, "threads", 4032, tail);
 }

@@ -3,7 +3,8 @@
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its calls
  * are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block), LEASE_MANY(blocks, n),
  * RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not these; BACKEND_ENTER,
- * what a user would keep in a local variable; and the functions backend_set_up, backend_tear_down,
+ * what a user would keep in a local variable; BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH,
+ * BACKEND_AT_REST where it has these; and the functions backend_set_up, backend_tear_down,
  * backend_enter, backend_leave. No include guard: it is a body, not an interface.
  * Invariant: the loops of all backends differ in these words only.
  */
@@ -28,6 +29,20 @@ static void pair(struct perf_local *local, uint64_t rounds)
 		void *block = LEASE();
 
 		TOUCH(block);
+		RETURN(block);
+	}
+}
+
+static void pair_whole(struct perf_local *local, uint64_t rounds)
+{
+	BACKEND_ENTER
+	const size_t size = local->block_size;
+
+	for (; rounds; rounds--) {
+		char *block = LEASE();
+
+		for (size_t at = 0; at < size; at += 64)
+			TOUCH(block + at);
 		RETURN(block);
 	}
 }
@@ -240,13 +255,24 @@ static void give_one(void *block)
 #ifndef BACKEND_AT_REST
 #define BACKEND_AT_REST NULL
 #endif
+#ifndef BACKEND_SET_UP_RESERVED
+#define BACKEND_SET_UP_RESERVED NULL
+#endif
+#ifndef BACKEND_TRIM
+#define BACKEND_TRIM NULL
+#endif
+#ifndef BACKEND_LAUNCH
+#define BACKEND_LAUNCH NULL
+#endif
 
 const struct perf_backend BACKEND_TABLE = {
 	.name = BACKEND_NAME, .can = BACKEND_CAN,
 	.set_up = backend_set_up, .tear_down = backend_tear_down,
 	.enter = backend_enter, .leave = backend_leave,
 	.lease = lease_one, .give = give_one,
-	.pair = pair, .pair_untouched = pair_untouched, .burst = burst, .bulk = bulk,
+	.set_up_reserved = BACKEND_SET_UP_RESERVED, .trim = BACKEND_TRIM,
+	.launch = BACKEND_LAUNCH, .at_rest = BACKEND_AT_REST,
+	.pair = pair, .pair_whole = pair_whole, .pair_untouched = pair_untouched, .burst = burst, .bulk = bulk,
 	.bulk_touch = bulk_touch, .replace = replace, .serve = serve, .timed = timed, .fill = fill,
-	.produce = produce, .consume = consume, .at_rest = BACKEND_AT_REST,
+	.produce = produce, .consume = consume,
 };

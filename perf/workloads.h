@@ -9,13 +9,21 @@
 #include <stdbool.h>
 
 #include "backend.h"
+#include "shim.h"
 
 void perf_add_single(const struct perf_backend *backend);
 void perf_add_threaded(const struct perf_backend *backend);
-void perf_add_memory(const struct perf_backend *backend);
+void perf_add_footprint(const struct perf_backend *backend);
+void perf_add_filled(const struct perf_backend *backend);
+void perf_add_churn(const struct perf_backend *backend);
 
-/* True where all block sizes shall be registered, and not just the default's (PERF_SIZES=all). */
-bool perf_more_sizes(void);
+/*
+ * Registers "workload/backend", run once by `body` with the backend as its closure, for one block
+ * size and each count of `unit` up to the 0.
+ */
+void perf_add(const char *workload, const struct perf_backend *backend,
+	      void (*body)(struct perf_run *run, const void *closure), const char *unit, int64_t size,
+	      const int64_t *counts);
 
 /*
  * The program's own part, in its backends_*.c: what must be done before any backend is set up

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks by the ten thousand on one thread (layer 6): what it costs to get them from the system, and
+ * to read them in a random order. Called by main.c, in a process of its own for each backend.
+ */
+#include "workloads.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "arena.h"
+#include "clock.h"
+#include "measure.h"
+
+struct filled {
+	struct perf_run *run;
+	const struct perf_backend *backend;
+	struct perf_local local;
+	uint64_t count;
+};
+
+/* Runs a body on a thread that the backend knows, with room for the blocks. */
+static void on_thread(struct perf_run *run, const struct perf_backend *backend, bool reserved,
+		      void *(*body)(void *))
+{
+	struct filled filled = {
+		.run = run, .backend = backend, .count = (uint64_t)perf_argument(run, 1),
+	};
+	size_t size = (size_t)perf_argument(run, 0);
+	const char *problem = reserved ? backend->set_up_reserved(size, filled.count) :
+			      backend->set_up(size);
+
+	if (problem) {
+		perf_skip(run, problem);
+		return;
+	}
+	filled.local.block_size = size;
+	filled.local.count = 1;
+	filled.local.block = perf_lines(filled.count * sizeof(*filled.local.block));
+	perf_on_thread(backend, body, &filled);
+	free(filled.local.block);
+	backend->tear_down();
+}
+
+static void give_all(const struct filled *filled)
+{
+	for (uint64_t i = 0; i < filled->count; i++)
+		if (filled->local.block[i])
+			filled->backend->give(filled->local.block[i]);
+}
+
+/*
+ * The limit of growth: nanoseconds the kernel alone takes to back so many bytes with huge pages
+ * where it has them, a block's worth each, and to write each page once. Run first: it also makes a
+ * virtual machine's host back the pages, which may take twenty times as long and is not the
+ * allocator's.
+ */
+static double kernel_ns(uint64_t blocks, size_t block_size)
+{
+	size_t bytes = (blocks * block_size + (4u << 20)) & ~(size_t)((2u << 20) - 1);
+	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	double start = perf_cpu_ns(false);
+
+	if (memory == MAP_FAILED)
+		return -1;
+	(void)madvise(memory, bytes, MADV_HUGEPAGE);
+	for (size_t at = 0; at < bytes; at += 4096)
+		*(volatile char *)(memory + at) = 1;
+	start = perf_cpu_ns(false) - start;
+	munmap(memory, bytes);
+	return start / (double)blocks;
+}
+
+static void *growth_thread(void *arg)
+{
+	struct filled *filled = arg;
+
+	kernel_ns(filled->count, filled->local.block_size);
+	perf_counter(filled->run, "ns_kernel", kernel_ns(filled->count, filled->local.block_size));
+	filled->backend->enter();
+	while (perf_next(filled->run)) {
+		double ns = perf_cpu_ns(false);
+
+		filled->backend->fill(&filled->local, filled->count);
+		ns = perf_cpu_ns(false) - ns;
+		perf_seconds(filled->run, ns / 1e9);
+		perf_counter(filled->run, "ns", ns / (double)filled->count);
+		give_all(filled);
+	}
+	filled->backend->leave();
+	return NULL;
+}
+
+static void run_growth(struct perf_run *run, const void *closure)
+{
+	on_thread(run, closure, false, growth_thread);
+}
+
+/* The same from a pool that was given its memory when it was created. */
+static void run_reserved(struct perf_run *run, const void *closure)
+{
+	on_thread(run, closure, true, growth_thread);
+}
+
+/* Independent reads of first lines, in an order that no prefetcher knows. */
+static void read_loop(struct perf_local *local, uint64_t rounds)
+{
+	uint64_t sum = 0;
+	uint32_t at = local->cursor;
+
+	for (; rounds; rounds--) {
+		sum += *(volatile uint64_t *)local->block[at];
+		at = at + 1 == local->held ? 0 : at + 1;
+	}
+	local->cursor = at;
+	__asm__ volatile("" : : "r"(sum));
+}
+
+static void shuffle(void **block, uint64_t count)
+{
+	uint32_t state = 7;
+
+	for (uint64_t i = count; i > 1; i--) {
+		uint64_t j = perf_random(&state) % i;
+		void *swap = block[i - 1];
+
+		block[i - 1] = block[j];
+		block[j] = swap;
+	}
+}
+
+/* The limit of the reads: the same over blocks of one mapping in huge pages, which no pool made. */
+static double arena_cycles(const struct filled *filled)
+{
+	struct perf_local local = filled->local;
+	char *arena = perf_arena_open(local.block_size, filled->count);
+	double cycles;
+
+	if (!arena)
+		return -1;
+	for (uint64_t i = 0; i < filled->count; i++) {
+		local.block[i] = arena + i * perf_arena_stride();
+		*(volatile char *)local.block[i] = 1;
+	}
+	shuffle(local.block, filled->count);
+	cycles = perf_loop_cycles(read_loop, &local);
+	perf_arena_close();
+	return cycles;
+}
+
+static void *reads_thread(void *arg)
+{
+	struct filled *filled = arg;
+	double cycles;
+
+	filled->local.held = (uint32_t)filled->count;
+	perf_counter(filled->run, "cycles_arena", arena_cycles(filled));
+	filled->backend->enter();
+	filled->backend->fill(&filled->local, filled->count);
+	shuffle(filled->local.block, filled->count);
+	while (perf_next(filled->run)) {
+		cycles = perf_loop_cycles(read_loop, &filled->local);
+		perf_counter(filled->run, "cycles", cycles);
+		perf_seconds(filled->run, cycles * 1e-9);
+	}
+	give_all(filled);
+	filled->backend->leave();
+	return NULL;
+}
+
+static void run_reads(struct perf_run *run, const void *closure)
+{
+	on_thread(run, closure, false, reads_thread);
+}
+
+void perf_add_filled(const struct perf_backend *backend)
+{
+	const int64_t growth[] = { perf_smoke() ? 500 : 50000, 0 };
+	const int64_t reads[] = { perf_smoke() ? 2000 : 200000, 0 };
+
+	if (!(backend->can & PERF_CAN_GROW))
+		return;
+	perf_add("growth", backend, run_growth, "blocks", 4032, growth);
+	if (backend->set_up_reserved)
+		perf_add("reserved", backend, run_reserved, "blocks", 4032, growth);
+	perf_add("reads", backend, run_reads, "blocks", 4032, reads);
+}
