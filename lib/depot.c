@@ -65,33 +65,63 @@ static uint32_t empty_magazine(struct mews_depots *depots, struct mews_depot *d)
 	return fresh;
 }
 
-static void **magazine_slots(const struct mews_depots *depots, const struct mews_depot *d,
-			     uint32_t number)
+static bool hand_out(const struct mews_depots *depots, const struct mews_depot *d, uint32_t number,
+		     struct mews_magazine *out)
 {
-	return d->slots + (size_t)number * depots->magazine;
+	if (number == MEWS_NONE)
+		return false;
+	out->slots = d->slots + (size_t)number * depots->magazine;
+	out->number = number;
+	return true;
+}
+
+bool mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out)
+{
+	struct mews_depot *d = &depots->depot[depot];
+
+	return hand_out(depots, d, empty_magazine(depots, d), out);
+}
+
+bool mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out)
+{
+	struct mews_depot *d = &depots->depot[depot];
+
+	return hand_out(depots, d, mews_tagstack_pop(&d->full, d->link), out);
+}
+
+void mews_depot_push_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine)
+{
+	struct mews_depot *d = &depots->depot[depot];
+
+	mews_tagstack_push(&d->full, d->link, magazine.number);
+}
+
+void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine)
+{
+	struct mews_depot *d = &depots->depot[depot];
+
+	mews_tagstack_push(&d->empty, d->link, magazine.number);
 }
 
 bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks)
 {
-	struct mews_depot *d = &depots->depot[depot];
-	uint32_t number = empty_magazine(depots, d);
+	struct mews_magazine magazine;
 
-	if (number == MEWS_NONE)
+	if (!mews_depot_pop_empty(depots, depot, &magazine))
 		return false;
-	memcpy(magazine_slots(depots, d, number), blocks, depots->magazine * sizeof(*blocks));
-	mews_tagstack_push(&d->full, d->link, number);
+	memcpy(magazine.slots, blocks, depots->magazine * sizeof(*blocks));
+	mews_depot_push_full(depots, depot, magazine);
 	return true;
 }
 
 bool mews_depot_take(struct mews_depots *depots, uint32_t depot, void **blocks)
 {
-	struct mews_depot *d = &depots->depot[depot];
-	uint32_t number = mews_tagstack_pop(&d->full, d->link);
+	struct mews_magazine magazine;
 
-	if (number == MEWS_NONE)
+	if (!mews_depot_pop_full(depots, depot, &magazine))
 		return false;
-	memcpy(blocks, magazine_slots(depots, d, number), depots->magazine * sizeof(*blocks));
-	mews_tagstack_push(&d->empty, d->link, number);
+	memcpy(blocks, magazine.slots, depots->magazine * sizeof(*blocks));
+	mews_depot_push_empty(depots, depot, magazine);
 	return true;
 }
 

@@ -40,6 +40,23 @@ size_t mews_depots_table_bytes(const struct mews_plan *plan);
 /* tables: zeroed memory of mews_depots_table_bytes, aligned to 128. */
 void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, void *tables);
 
+/* A magazine in the hands of one operation. */
+struct mews_magazine {
+	void **slots;                   /* depots->magazine of them */
+	uint32_t number;
+};
+
+/*
+ * Takes an empty magazine, to be filled and put on the full stack, and a full one, to be read and put
+ * on the empty stack. False where there is none; the first: the depot is at its capacity.
+ */
+bool mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out);
+bool mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out);
+
+/* Ends the holding of a magazine. It is full with depots->magazine blocks of the depot's window. */
+void mews_depot_push_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine);
+void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine);
+
 /* Stores one magazine of blocks. False where the depot is at its capacity: nothing was stored. */
 bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exchange (layer 4): see exchange.h. The order in which a miss looks for blocks is the cost of what
- * it finds: the CPU's own depot (its L3 may still hold the lines), the node's slabs, the node's
- * other depots, memory from the node; then, unless the policy is strict, the same of the other nodes
+ * it finds: the CPU's own depot (pool.c: its L3 may still hold the lines), the node's slabs, its other
+ * depots, memory from the node; then, unless the policy is strict, the same of the other nodes
  * by distance; and last, at the limit only, what lies unused in other CPUs' caches.
  */
 #include <errno.h>
@@ -61,20 +61,49 @@ void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 	mews_give_to_slabs(control, blocks + put, count - put);
 }
 
+/* Blocks that can't go to the CPU's own depot as a magazine: it is full, or the thread was moved. */
+static void give_loose(struct mews_control *control, uint32_t cpu, void *const *blocks, size_t count)
+{
+	if (count < control->plan.magazine)
+		mews_stash(control, blocks, count); /* the cache was not full after all */
+	else
+		mews_give(control, cpu, mews_slabs_window_of(&control->slabs, blocks[0]), blocks,
+			  count);
+}
+
+/* From the cache to a magazine without a stop. False where the cache had less than one. */
+static bool shed_magazine(struct mews_control *control, const struct mews_pass *pass)
+{
+	uint32_t depot = control->plan.cpu_depot[pass->cpu];
+	void *blocks[MEWS_MAGAZINE_MAX];
+	struct mews_magazine empty = { .slots = blocks };
+	bool have = mews_depot_pop_empty(&control->depots, depot, &empty);
+	size_t count = mews_seq_lease_many(control->pool, mews_rseq_offset, empty.slots,
+					   control->plan.magazine);
+
+	if (have && count == control->plan.magazine &&
+	    mews_slabs_window_of(&control->slabs, empty.slots[0]) ==
+	    control->depots.depot[depot].window) {
+		mews_depot_push_full(&control->depots, depot, empty);
+		return true;
+	}
+	give_loose(control, pass->cpu, empty.slots, count);
+	if (have)
+		mews_depot_push_empty(&control->depots, depot, empty);
+	return count == control->plan.magazine;
+}
+
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 {
-	void *blocks[MEWS_CACHE_SLOTS_MAX];
-	size_t magazine = control->plan.magazine, count;
+	void *hot[MEWS_MAGAZINE_MAX];
+	size_t count = mews_seq_lease_many(control->pool, mews_rseq_offset, hot,
+					   control->plan.magazine);
+	int i;
 
-	count = mews_seq_lease_many(control->pool, mews_rseq_offset, blocks,
-				    control->plan.cache_capacity);
-	if (count < magazine) {
-		mews_stash(control, blocks, count);
-		return;
-	}
-	mews_give(control, pass->cpu, mews_slabs_window_of(&control->slabs, blocks[0]), blocks,
-		  magazine);
-	mews_stash(control, blocks + magazine, count - magazine);
+	/* Until it is empty; a bound, in case others fill it meanwhile. */
+	for (i = 0; i < 4 && shed_magazine(control, pass); i++)
+		;
+	mews_stash(control, hot, count);
 }
 
 /* Gives blocks of several windows, each window's together. Reorders blocks. */
@@ -109,22 +138,22 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 	give_mixed(control, pass->cpu, blocks, count);
 }
 
-/* One magazine from a depot of the window: the CPU's own first where own, else any but that. */
-static bool take_magazine(struct mews_control *control, uint32_t window, uint32_t skip, void **blocks)
+/* One magazine from a depot of the window. */
+static bool take_magazine(struct mews_control *control, uint32_t window, void **blocks)
 {
 	const struct mews_plan *plan = &control->plan;
 	uint32_t d;
 
 	for (d = 0; d < plan->depots; d++)
-		if (d != skip && plan->depot_window[d] == window &&
+		if (plan->depot_window[d] == window &&
 		    mews_depot_take(&control->depots, d, blocks))
 			return true;
 	return false;
 }
 
-/* Free blocks of the window that need no system call: depots beside `skip`, and slabs. */
+/* Free blocks of the window that need no system call: of slabs and depots. */
 static size_t fetch_free(struct mews_control *control, const struct mews_pass *pass,
-			 uint32_t window, uint32_t skip, void **blocks, size_t batch)
+			 uint32_t window, void **blocks, size_t batch)
 {
 	size_t got = mews_slabs_take(&control->slabs, window, blocks, batch);
 
@@ -132,7 +161,7 @@ static size_t fetch_free(struct mews_control *control, const struct mews_pass *p
 		mews_count(pass->side, MEWS_EVENT_SLAB_HITS, 1);
 		return got;
 	}
-	if (batch >= control->plan.magazine && take_magazine(control, window, skip, blocks)) {
+	if (batch >= control->plan.magazine && take_magazine(control, window, blocks)) {
 		mews_count(pass->side, MEWS_EVENT_DEPOT_HITS, 1);
 		return control->plan.magazine;
 	}
@@ -161,7 +190,7 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 	if (plan->node_policy == MEWS_NODE_STRICT)
 		return 0;
 	for (i = 1; i < plan->nodes && !got; i++)
-		got = fetch_free(control, pass, order[i], MEWS_NONE, blocks, direct);
+		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
 	if (got)
@@ -208,14 +237,8 @@ static size_t fetch_once(struct mews_control *control, const struct mews_pass *p
 			 size_t direct, size_t batch, int *error)
 {
 	uint32_t window = control->plan.cpu_window[pass->cpu];
-	uint32_t depot = control->plan.cpu_depot[pass->cpu];
-	size_t got;
+	size_t got = fetch_free(control, pass, window, blocks, batch);
 
-	if (batch >= control->plan.magazine && mews_depot_take(&control->depots, depot, blocks)) {
-		mews_count(pass->side, MEWS_EVENT_DEPOT_HITS, 1);
-		return control->plan.magazine;
-	}
-	got = fetch_free(control, pass, window, depot, blocks, batch);
 	if (!got)
 		got = grow(control, pass, window, blocks, batch, error);
 	if (!got)

@@ -11,7 +11,7 @@
 #include "control.h"
 
 /*
- * Fetches blocks for an operation on pass's CPU: up to `batch` of its own node, or, where only
+ * Fetches blocks that the depot of pass's CPU does not have: up to `batch` of its own node, or, where only
  * another node or another CPU's cache has any, up to `direct`, which the caller hands out at once.
  * 1 <= direct <= batch. Returns how many; 0 and *error: ENOBUFS, ENOMEM.
  */
@@ -31,7 +31,7 @@ void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void
 /* Puts blocks on this CPU's cache as far as they fit and belong there, the rest to the slabs. */
 void mews_stash(struct mews_control *control, void *const *blocks, size_t count);
 
-/* Makes room in this CPU's full cache: gives the cold half away and keeps the hot one. */
+/* Makes room in this CPU's full cache: keeps the hot quarter and gives the rest away. */
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass);
 
 /* Puts a block of another node on the CPU's away stack, and sends a magazine's worth home. */

@@ -112,26 +112,61 @@ static void keep(struct mews_control *control, struct operation *op, void *const
 	mews_stash(control, blocks, count);
 }
 
+/* Hands out the last of n blocks, up to count, and keeps the rest; returns how many. */
+static size_t deal(struct mews_control *control, struct operation *op, void *const *from, size_t n,
+		   void **blocks, size_t count)
+{
+	size_t use = n < count ? n : count;
+
+	memcpy(blocks, from + n - use, use * sizeof(*blocks));
+	if (n > use)
+		keep(control, op, from, n - use);
+	return use;
+}
+
+/* From a magazine of the CPU's depot, without a stop. 0 where there is none. */
+static size_t lease_from_depot(struct mews_control *control, struct operation *op, void **blocks,
+			       size_t count)
+{
+	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
+	struct mews_magazine full;
+	size_t use;
+
+	if (!mews_depot_pop_full(&control->depots, depot, &full))
+		return 0;
+	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
+	use = deal(control, op, full.slots, control->plan.magazine, blocks, count);
+	mews_depot_push_empty(&control->depots, depot, full);
+	return use;
+}
+
+static size_t lease_elsewhere(struct mews_control *control, struct operation *op, void **blocks,
+			      size_t count, int *error)
+{
+	size_t batch = op->state == MEWS_LIVE ? control->plan.magazine : 1;
+	void *fetched[MEWS_MAGAZINE_MAX];
+	size_t n = mews_fetch(control, &op->pass, fetched, 1, batch, error);
+
+	return n ? deal(control, op, fetched, n, blocks, count) : 0;
+}
+
 /* Leases up to count blocks beyond what the cache had; *error where it gets fewer. */
 static size_t lease_more(struct mews_control *control, struct operation *op, void **blocks,
 			 size_t count, int *error)
 {
-	size_t magazine = control->plan.magazine, got = 0, n, use;
-	void *batch[MEWS_MAGAZINE_MAX];
 	bool live = op->state == MEWS_LIVE;
+	size_t got = 0, use;
 
 	if (!op->cached && live)
 		got = mews_side_pop(&control->sides, &op->pass.side->local, blocks, count);
 	if (got < count)
 		mews_count(op->pass.side, MEWS_EVENT_LEASE_MISSES, 1);
 	for (; got < count; got += use) {
-		n = mews_fetch(control, &op->pass, batch, 1, live ? magazine : 1, error);
-		if (!n)
+		use = live ? lease_from_depot(control, op, blocks + got, count - got) : 0;
+		if (!use)
+			use = lease_elsewhere(control, op, blocks + got, count - got, error);
+		if (!use)
 			break;
-		use = n < count - got ? n : count - got;
-		memcpy(blocks + got, batch + n - use, use * sizeof(*blocks));
-		if (n > use)
-			keep(control, op, batch, n - use);
 	}
 	return got;
 }

@@ -456,23 +456,23 @@ static void decide_cache(struct mews_plan *plan, const struct input *in)
 {
 	bool small = plan->mode == MEWS_MODE_WORKSTATION;
 	size_t l2 = in->topology->l2_bytes == 0 ? ASSUMED_L2 : in->topology->l2_bytes;
-	uint64_t share = least(l2 / 2 / plan->stride, MEWS_CACHE_SLOTS_MAX);
+	uint64_t share = least(l2 / plan->stride, MEWS_CACHE_SLOTS_MAX);
 	uint64_t pool = plan->max_blocks / 4 / most(1, in->limits->affinity_cpus);
 	const char *why = "";
 
 	if (small) {
-		share = least(share / 4, 32);
-		why = ", a quarter of it and at most 32 in workstation mode";
+		share = least(share / 8, 32);
+		why = ", an eighth of it and at most 32 in workstation mode";
 	}
 	if (pool < share) {
 		share = pool;
 		why = ", bounded so that all CPUs' caches hold a quarter of the pool at most";
 	}
-	plan->magazine = (uint32_t)least(most(share / 2, 2), MEWS_MAGAZINE_MAX);
+	plan->magazine = (uint32_t)least(most(share / 4, 1), MEWS_MAGAZINE_MAX);
 	if (plan->magazine >= 8)
 		plan->magazine -= plan->magazine % 4;
-	plan->cache_capacity = 2 * plan->magazine;
-	because(plan, "cache of %u blocks a CPU = half of L2 %s%s / %s%s; two magazines of %u",
+	plan->cache_capacity = 4 * plan->magazine;
+	because(plan, "cache of %u blocks a CPU = L2 %s%s / %s%s; four magazines of %u",
 		plan->cache_capacity, bytes(l2).text,
 		in->topology->l2_bytes == 0 ? " (assumed)" : "", bytes(plan->stride).text, why,
 		plan->magazine);

@@ -13,7 +13,7 @@
 
 #define MEWS_CACHE_STRIDE 4096          /* bytes from one CPU's cache to the next */
 #define MEWS_CACHE_SLOTS_MAX 504        /* (MEWS_CACHE_STRIDE - 64) / 8 */
-#define MEWS_MAGAZINE_MAX 252           /* half of it: what one exchange moves */
+#define MEWS_MAGAZINE_MAX 126           /* a quarter of it */
 #define MEWS_BLOCK_SIZE_MAX ((size_t)64 << 20)
 #define MEWS_ALIGNMENT_MAX ((size_t)2 << 20)
 #define MEWS_PLAN_REASONS 24
@@ -46,7 +46,7 @@ struct mews_plan {
 	uint32_t nodes;                         /* windows: one a node that gives memory */
 	uint64_t window_bytes;                  /* power of two, multiple of slab_bytes; of each node */
 	uint32_t window_shift;
-	uint32_t cache_capacity;                /* 2 * magazine <= MEWS_CACHE_SLOTS_MAX */
+	uint32_t cache_capacity;                /* 4 * magazine <= MEWS_CACHE_SLOTS_MAX */
 	uint32_t magazine;                      /* blocks one exchange moves, >= 2 */
 	uint32_t depots;                        /* cache domains, all nodes */
 	uint32_t depot_magazines;               /* cap of full magazines of each depot */

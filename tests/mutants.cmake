@@ -65,5 +65,5 @@ mews_library_mutant(close-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) 
 	[=[if (cpu > 1u << 30) {]=] close drain signals-drain)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
-mews_library_mutant(keeps-cold-half lib/exchange.c [=[mews_stash(control, blocks + magazine, count - magazine);]=]
-	[=[mews_stash(control, blocks + magazine - 1, count - magazine);]=] threads)
+mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]
+	[=[mews_stash(control, hot, count), mews_stash(control, hot, count > 0);]=] threads)
