@@ -58,7 +58,8 @@ void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 {
 	size_t put = mews_seq_return_many(control->pool, mews_rseq_offset, blocks, count);
 
-	mews_give_to_slabs(control, blocks + put, count - put);
+	if (put < count)
+		mews_give_to_slabs(control, blocks + put, count - put);
 }
 
 /* Blocks that can't go to the CPU's own depot as a magazine: it is full, or the thread was moved. */
