@@ -179,7 +179,7 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 	return got;
 }
 
-/* Blocks of other nodes, the nearest first. */
+/* Blocks of other nodes, the nearest first; at last, of whatever memory the kernel finds. */
 static size_t fetch_remote(struct mews_control *control, const struct mews_pass *pass,
 			   void **blocks, size_t direct, int *error)
 {
@@ -194,6 +194,8 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
+	if (!got && plan->nodes > 1 && *error == ENOMEM)
+		got = mews_slabs_grow_anywhere(&control->slabs, order[0], blocks, direct, error);
 	if (got)
 		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);
 	return got;

@@ -94,7 +94,7 @@ static void note_rung(struct mews_slabs *s, struct mews_window *w, uint64_t offs
 
 /* Backs part of a window: whole slabs, or the first blocks of one. */
 static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t length,
-		enum mews_page_policy top)
+		enum mews_page_policy top, bool local)
 {
 	struct mews_window *w = &s->window[window];
 	struct mews_place_request request = {
@@ -102,6 +102,7 @@ static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t len
 		.policy = s->plan->node_policy,
 		.top = top,
 		.bind = s->windows > 1,
+		.local = local,
 	};
 	struct mews_backing got = { 0 };
 	int error = mews_place_back(start, length, &request, &got);
@@ -143,8 +144,8 @@ static void publish(struct mews_slabs *s, uint32_t window, uint32_t slab, uint64
 }
 
 /* Backs a slab whose blocks are claimed. 0 where there is no memory or address space for it. */
-static size_t back_slab(struct mews_slabs *s, uint32_t window, uint64_t claim, void **blocks,
-			size_t count)
+static size_t back_slab(struct mews_slabs *s, uint32_t window, bool local, uint64_t claim,
+			void **blocks, size_t count)
 {
 	struct mews_window *w = &s->window[window];
 	char *start;
@@ -154,7 +155,7 @@ static size_t back_slab(struct mews_slabs *s, uint32_t window, uint64_t claim, v
 	if (!claim_slab(s, w, &slab))
 		return 0;
 	start = slab_start(s, window, slab);
-	if (back(s, window, start, slab_length(s, claim), s->plan->page_top)) {
+	if (back(s, window, start, slab_length(s, claim), s->plan->page_top, local)) {
 		unclaim_slab(w, slab);
 		return 0;
 	}
@@ -169,8 +170,8 @@ static size_t back_slab(struct mews_slabs *s, uint32_t window, uint64_t claim, v
  * Backs one slab; takes up to count of its blocks. False and *error as mews_slabs_grow. Who counts
  * growing and grown around its look at the slabs knows that blocks were on their way, or came.
  */
-static bool grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size_t *count,
-		      int *error)
+static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
+		      size_t *count, int *error)
 {
 	uint64_t claim;
 	bool backed;
@@ -180,7 +181,7 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size
 		return (*count = 0);
 	atomic_fetch_add(&s->growing, 1);
 	claim = claim_blocks(s, s->slab_blocks);
-	backed = claim && back_slab(s, window, claim, blocks, *count);
+	backed = claim && back_slab(s, window, local, claim, blocks, *count);
 	if (claim && !backed)
 		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
 	*count = !backed ? 0 : *count < claim ? *count : claim;
@@ -190,8 +191,8 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, void **blocks, size
 	return backed;
 }
 
-size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
-		       int *error)
+static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
+			 size_t count, int *error)
 {
 	size_t got = 0, more;
 	uint32_t slabs;
@@ -199,11 +200,23 @@ size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, siz
 
 	for (slabs = 0; slabs < s->plan->growth_slabs; slabs++) {
 		more = count - got;
-		if (!grow_slab(s, window, blocks + got, &more, slabs ? &ignored : error))
+		if (!grow_slab(s, window, local, blocks + got, &more, slabs ? &ignored : error))
 			break;
 		got += more;
 	}
 	return got;
+}
+
+size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
+		       int *error)
+{
+	return grow_slabs(s, window, true, blocks, count, error);
+}
+
+size_t mews_slabs_grow_anywhere(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
+				int *error)
+{
+	return grow_slabs(s, window, false, blocks, count, error);
 }
 
 /* Backs 1 GiB at once with one page, where the frontier allows it. Not concurrent. */
@@ -216,7 +229,8 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 	if (s->plan->page_top != MEWS_PAGES_1G || slabs == 0 || first + slabs > s->slabs ||
 	    ((uint64_t)first << s->slab_shift) % gigabyte ||
 	    atomic_load(&s->carved) + (uint64_t)slabs * s->slab_blocks > s->max_blocks ||
-	    back(s, window, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G))
+	    back(s, window, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G,
+		 true))
 		return false;
 	atomic_store(&w->frontier, first + slabs);
 	for (i = 0; i < slabs; i++) {
@@ -226,9 +240,15 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 	return true;
 }
 
+/* Windows that may fail in a row: none if strict, else each, and each once more from anywhere. */
+static uint32_t reserve_patience(const struct mews_slabs *s)
+{
+	return s->plan->node_policy == MEWS_NODE_STRICT ? 1 : 2 * s->windows;
+}
+
 int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 {
-	uint32_t window = 0;
+	uint32_t window = 0, failed = 0, patience = reserve_patience(s);
 	uint64_t before;
 	size_t none;
 	int error;
@@ -237,8 +257,9 @@ int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 		none = 0;
 		if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
 		    !reserve_gigabyte(s, window))
-			grow_slab(s, window, NULL, &none, &error);
-		if (atomic_load(&s->carved) == before)
+			grow_slab(s, window, failed < s->windows, NULL, &none, &error);
+		failed = atomic_load(&s->carved) == before ? failed + 1 : 0;
+		if (failed == patience)
 			return -ENOMEM;
 		window = (window + 1) % s->windows;
 	}

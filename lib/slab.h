@@ -131,8 +131,16 @@ size_t mews_slabs_grow(struct mews_slabs *slabs, uint32_t window, void **blocks,
 		       int *error);
 
 /*
+ * The same where no node has memory to spare: the kernel finds some, by reclaim or wherever it is.
+ * Only for pools that prefer nodes.
+ */
+size_t mews_slabs_grow_anywhere(struct mews_slabs *slabs, uint32_t window, void **blocks,
+				size_t count, int *error);
+
+/*
  * Backs at least count blocks before the pool is used, all windows in turn, by 1 GiB pages where the
- * plan says so. 0 or -ENOMEM. Not concurrent with anything.
+ * plan says so; a node that has no more is passed over unless the policy is strict. 0 or -ENOMEM.
+ * Not concurrent with anything.
  */
 int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 

@@ -91,22 +91,24 @@ int mews_place_table(void *addr, size_t length)
 	return error;
 }
 
-/* Asks for the node. Returns 0, 1 (refused, and that is allowed), or STRICT_REFUSED. */
-static int bind_to_node(void *addr, size_t length, const struct mews_place_request *request)
+/*
+ * Asks for the node; mode: what of it the kernel shall do. Returns 0, 1 (refused, and that is
+ * allowed), or STRICT_REFUSED.
+ */
+static int bind_to_node(void *addr, size_t length, int mode,
+			const struct mews_place_request *request)
 {
 	unsigned long mask[NODES_MAX / WORD_BITS] = { 0 };
-	bool strict = request->policy == MEWS_NODE_STRICT;
 
 	if (!request->bind)
 		return 0;
 	if (request->node < NODES_MAX) {
 		mask[request->node / WORD_BITS] = 1UL << (request->node % WORD_BITS);
 		/* The kernel takes one from the number of bits that it is told. */
-		if (mews_kernel->mbind(addr, length, strict ? MPOL_BIND : MPOL_PREFERRED, mask,
-				       NODES_MAX + 1, 0) == 0)
+		if (mews_kernel->mbind(addr, length, mode, mask, NODES_MAX + 1, 0) == 0)
 			return 0;
 	}
-	return strict ? STRICT_REFUSED : 1;
+	return request->policy == MEWS_NODE_STRICT ? STRICT_REFUSED : 1;
 }
 
 /* 0, -ENOMEM, or -EINVAL: the kernel does not know the advice. */
@@ -165,7 +167,8 @@ static int back_from_file(int fd, void *addr, size_t length,
 
 	if (draft == MAP_FAILED)
 		return -ENOMEM;
-	bound = bind_to_node(draft, length, request);
+	/* Bound in any case: where only preferred, other nodes' pages would be taken for this one's. */
+	bound = bind_to_node(draft, length, MPOL_BIND, request);
 	/* Touching instead would risk a SIGBUS: before 5.14 this rung is not taken. */
 	error = bound < 0 ? bound : populate(draft, length);
 	if (error == 0 &&
@@ -222,23 +225,44 @@ static uint64_t node_kib(const char *text, const char *key)
 }
 
 /*
- * Whether a strict request would find its memory. The kernel does not refuse a page that a node
- * cannot give: it kills a process. So we ask before, and leave it 1/64 of the node; who takes
- * memory at the same moment can still prove us wrong. An unreadable file proves nothing.
+ * KiB that the kernel does not give to programs: this node's share of min_free_kbytes, up to the high
+ * watermark (one and a half of it), and 1/64 of the node for those who take memory at the same time.
+ */
+static uint64_t kept_kib(uint64_t node_total)
+{
+	char text[4096];
+	uint64_t kept = node_total / 64, total = 0;
+
+	if (mews_kernel_read_text("/proc/meminfo", text, sizeof(text)) > 0)
+		total = node_kib(text, "MemTotal:");
+	if (total != 0 &&
+	    mews_kernel_read_text("/proc/sys/vm/min_free_kbytes", text, sizeof(text)) > 0)
+		kept += strtoull(text, NULL, 10) * node_total / total * 3 / 2;
+	return kept;
+}
+
+/*
+ * Whether the node has the memory. The kernel does not refuse a page that a node cannot give: where
+ * the node is only preferred it takes another's, without a word, and where it is bound it kills a
+ * process. So we ask before; who takes memory at the same moment can still prove us wrong. File
+ * pages count where the kernel would reclaim them before it does either. An unreadable file proves
+ * nothing.
  */
 static bool node_can_give(size_t length, const struct mews_place_request *request)
 {
+	bool strict = request->policy == MEWS_NODE_STRICT;
 	char path[64], text[4096];
 	uint64_t room, kept;
 
-	if (!request->bind || request->policy != MEWS_NODE_STRICT)
+	if (!request->bind || (!strict && !request->local))
 		return true;
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", request->node);
 	if (mews_kernel_read_text(path, text, sizeof(text)) <= 0)
 		return true;
-	room = node_kib(text, "MemFree:") + node_kib(text, "Active(file):") +
-		node_kib(text, "Inactive(file):");
-	kept = node_kib(text, "MemTotal:") / 64;
+	room = node_kib(text, "MemFree:");
+	if (strict)
+		room += node_kib(text, "Active(file):") + node_kib(text, "Inactive(file):");
+	kept = kept_kib(node_kib(text, "MemTotal:"));
 	return room >= kept && (room - kept) * 1024 >= length;
 }
 
@@ -247,13 +271,14 @@ static int back_anonymous(void *addr, size_t length, int advice,
 			  const struct mews_place_request *request)
 {
 	int bound, error;
+	int mode = request->policy == MEWS_NODE_STRICT ? MPOL_BIND : MPOL_PREFERRED;
 
 	/* A kernel without huge pages refuses to be told not to use them: no harm. */
 	if (!node_can_give(length, request) ||
 	    (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) ||
 	    mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
 		return -ENOMEM;
-	bound = bind_to_node(addr, length, request);
+	bound = bind_to_node(addr, length, mode, request);
 	error = bound < 0 ? bound : populate_base(addr, length);
 	if (error == 0)
 		return bound;

@@ -241,30 +241,23 @@ static void test_policies(void **state)
 }
 
 /*
- * More than the node has: refused before the kernel is asked, since that would kill. The limit on
- * data is for the case that it is asked all the same.
+ * More than the node has: refused before the kernel is asked, since that would kill, or, where the
+ * node is only preferred, take another's. The limit on data is for the case that it is asked all the
+ * same.
  */
-static void test_strict_shortage(void **state)
+static void refuses_at_once(const struct mews_place_request *request)
 {
-	struct mews_place_request request = {
-		.node = 0, .bind = true, .policy = MEWS_NODE_STRICT, .top = MEWS_PAGES_THP,
-	};
 	struct rlimit old, little;
 	struct mews_backing got = { 0 };
 	char *range = mews_place_reserve(256 * GIB, 2 * MIB);
 	unsigned long asked;
 	int result;
 
-	(void)state;
-	if (pages_number("/sys/devices/system/node/node0/meminfo", "MemFree:") < 0 ||
-	    getrlimit(RLIMIT_DATA, &old) != 0) {
-		print_message("skip: this kernel tells nothing of its nodes\n");
-		skip();
-	}
+	assert_int_equal(getrlimit(RLIMIT_DATA, &old), 0);
 	little = (struct rlimit){ .rlim_cur = 4 * GIB, .rlim_max = old.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_DATA, &little), 0);
 	faults_install();
-	result = mews_place_back(range, 256 * GIB, &request, &got);
+	result = mews_place_back(range, 256 * GIB, request, &got);
 	asked = faults_counted(faults_call("mprotect"));
 	faults_remove();
 	setrlimit(RLIMIT_DATA, &old);
@@ -272,6 +265,23 @@ static void test_strict_shortage(void **state)
 	assert_int_equal(asked, 0);
 	assert_int_equal(total(&got), 0);
 	mews_place_release(range, 256 * GIB);
+}
+
+static void test_shortage(void **state)
+{
+	const struct mews_place_request strict = {
+		.node = 0, .bind = true, .policy = MEWS_NODE_STRICT, .top = MEWS_PAGES_THP,
+	}, local = {
+		.node = 0, .bind = true, .local = true, .top = MEWS_PAGES_THP,
+	};
+
+	(void)state;
+	if (pages_number("/sys/devices/system/node/node0/meminfo", "MemFree:") < 0) {
+		print_message("skip: this kernel tells nothing of its nodes\n");
+		skip();
+	}
+	refuses_at_once(&strict);
+	refuses_at_once(&local);
 }
 
 static void test_verify(void **state)
@@ -512,7 +522,7 @@ int main(void)
 		cmocka_unit_test(test_counts_add_up),
 		cmocka_unit_test(test_binding),
 		cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_strict_shortage),
+		cmocka_unit_test(test_shortage),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_map_is_private),
