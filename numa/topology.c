@@ -288,11 +288,46 @@ static void correct_memory(struct mews_topology *t)
 	t->node[0].memory = t->memory = kib * 1024;
 }
 
+/*
+ * The node of a CPU that is offline, which hwloc does not see: it may come back. The kernel keeps the
+ * link to its node.
+ */
+static uint32_t node_of_offline_cpu(const struct mews_topology *t, uint32_t cpu)
+{
+	char path[80];
+	int fd;
+
+	for (uint32_t i = 0; i < t->node_count; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/node%u", cpu,
+			 t->node[i].os_index);
+		fd = mews_kernel->open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			mews_kernel->close(fd);
+			return i;
+		}
+	}
+	return MEWS_NO_INDEX;
+}
+
+static void place_offline_cpus(struct mews_topology *t)
+{
+	for (uint32_t i = 0; t->node_count > 1 && i < t->cpu_ids; i++) {
+		struct mews_topology_cpu *cpu = &t->cpu[i];
+
+		if (!cpu->possible || cpu->node != MEWS_NO_INDEX)
+			continue;
+		cpu->node = node_of_offline_cpu(t, i);
+		if (cpu->node != MEWS_NO_INDEX)
+			t->node[cpu->node].cpus++;
+	}
+}
+
 /* What only the running system can tell. */
 static void take_machine(struct mews_topology *t, long last_possible)
 {
 	for (long i = 0; i <= last_possible; i++)
 		t->cpu[i].possible = true;
+	place_offline_cpus(t);
 	restrict_cpus(t);
 	restrict_nodes(t);
 	correct_memory(t);

@@ -115,6 +115,10 @@ if(NOT MEWS_SANITIZE)
 	include(environment/environment.cmake)
 endif()
 
+if(NOT MEWS_SANITIZE)
+	include(vm/vm.cmake)
+endif()
+
 # Memory beside the blocks: as it is shipped, not under a sanitizer's own tables.
 if(NOT MEWS_SANITIZE)
 	mews_suite(memory memory.c)

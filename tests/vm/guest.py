@@ -11,7 +11,9 @@ import shutil
 import stat
 import subprocess
 
-from debian import Unavailable
+
+class Wrong(Exception):
+    """What was to be brought along is not there; the text says what."""
 
 MODULES = ("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
            "virtio_console")    # in the order of their needs; built into newer kernels
@@ -91,13 +93,13 @@ class Image:
         if guest in self.files:
             return
         if not os.path.isfile(host):
-            raise Unavailable(f"no file {host} to bring along")
+            raise Wrong(f"no file {host} to bring along")
         self.add(guest, host, stat.S_IMODE(os.stat(host).st_mode))
         elf = Elf(host)
         for name in elf.needed:
             if not self.library(name, elf.paths):
-                raise Unavailable(f"{host} needs {name}, which is not in "
-                                  f"{' '.join(elf.paths + self.folders)}")
+                raise Wrong(f"{host} needs {name}, which is not in "
+                            f"{' '.join(elf.paths + self.folders)}")
 
     def library(self, name, paths):
         """Adds a library, or a program interpreter, by its name; False where there is none."""
