@@ -15,10 +15,11 @@ import shutil
 import subprocess
 import sys
 
-SUITES = ("bookworm", "bookworm-backports")
+SUITE, BACKPORTS = "bookworm", "bookworm-backports"     # this release: its apt is asked
+KERNELS = {"6.12": BACKPORTS, "6.1": SUITE, "5.10": "bullseye"}     # the suite that has it
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HDRS = 0x202                    # "HdrS" there: an x86 bzImage; its fields are in boot.rst
-PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4", b"\x1f\x8b": "gzip"}
+PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4", b"\xfd7zXZ": "xz"}
 
 
 class Unavailable(Exception):
@@ -51,17 +52,17 @@ def locked(cache):
 class Apt:
     """apt with lists and sources of its own; which packages are installed, it asks the machine."""
 
-    def __init__(self, cache, architecture):
+    def __init__(self, cache, architecture, suites):
         self.home = os.path.join(cache, "apt-" + architecture)
         for folder in ("lists/partial", "archives/partial", "debs"):
             os.makedirs(os.path.join(self.home, folder), exist_ok=True)
         self.write("sources.list", "".join(
-            f"deb [signed-by={KEYRING}] {self.mirror()} {suite} main\n" for suite in SUITES))
+            f"deb [signed-by={KEYRING}] {self.mirror()} {suite} main\n" for suite in suites))
         own = command(["dpkg", "--print-architecture"]).strip()
         self.write("conf", f'Dir::State::lists "{self.home}/lists";\n'
                    f'Dir::Cache "{self.home}";\nDir::Etc::sourcelist "{self.home}/sources.list";\n'
                    f'Dir::Etc::sourceparts "-";\nAPT::Architectures {{"{own}";"{architecture}";}};\n'
-                   'Acquire::Languages "none";\nAcquire::Retries "5";\nAPT::Sandbox::User "";\n'
+                   'Acquire::http::Timeout "20";\nAcquire::Languages "none";\nAcquire::Retries "5";\nAPT::Sandbox::User "";\n'
                    'APT::Install-Recommends "0";\n')
         self.environment = {**os.environ, "APT_CONFIG": os.path.join(self.home, "conf"),
                             "LC_ALL": "C"}
@@ -74,9 +75,9 @@ class Apt:
     @staticmethod
     def mirror():
         for line in command(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)"]).split("\n"):
-            if line.endswith(" " + SUITES[0]):
+            if line.endswith(" " + SUITE):
                 return line.split()[0]
-        raise Unavailable(f"apt knows no mirror of {SUITES[0]}: add one to /etc/apt/sources.list "
+        raise Unavailable(f"apt knows no mirror of {SUITE}: add one to /etc/apt/sources.list "
                           "and type apt-get update")
 
     def run(self, *arguments):
@@ -154,7 +155,7 @@ def kernel(cache, arch, version):
     folder = os.path.join(cache, f"linux-{version}-{arch.debian}")
     with locked(cache):
         if not os.path.isdir(folder):
-            apt = Apt(cache, arch.debian)
+            apt = Apt(cache, arch.debian, [KERNELS[version]])
             with complete(folder) as draft:
                 root = os.path.join(draft, "root")
                 apt.unpack([f"{apt.kernel(version, arch.debian)}:{arch.debian}",
@@ -170,8 +171,8 @@ def qemu(cache, arch):
     folder = os.path.join(cache, f"qemu-{arch.name}")
     with locked(cache):
         if not os.path.isdir(folder):
-            apt = Apt(cache, arch.debian)
-            packages = apt.missing([f"{name}/{SUITES[1]}" for name in arch.qemu_packages])
+            apt = Apt(cache, arch.debian, [SUITE, BACKPORTS])
+            packages = apt.missing([f"{name}/{BACKPORTS}" for name in arch.qemu_packages])
             with complete(folder) as draft:
                 apt.unpack(packages, draft)
             apt.forget()

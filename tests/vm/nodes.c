@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <mews/mews.h>
 #include "../../lib/control.h"
 #include "../../numa/kernel.h"
@@ -165,8 +166,9 @@ static void test_foreign_returns(void **state)
 
 	(void)state;
 	if (cpu == UINT32_MAX || other == UINT32_MAX) {
+		mews_pool_dispose(pool);
 		puts("skip: no foreign returns: all CPUs have one home");
-		return;
+		skip();
 	}
 	away = nodes_nearest(&nodes, nodes_of_cpu(&nodes, threads_pin(other)), 0);
 	threads_pin(cpu);
@@ -306,6 +308,19 @@ static void use_up_huge(unsigned home, struct mews_pool *pool, void **block, siz
 	assert_int_equal(nodes_hugepages(&nodes, home, 2048, "free_hugepages") * 2 * MIB, left);
 }
 
+/* Kernels before 5.14 cannot populate at once: there a pool takes no hugetlb pages, see place.c. */
+static void skip_unless_hugetlb(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool known = page != MAP_FAILED && madvise(page, 4096, MADV_POPULATE_WRITE) == 0;
+
+	munmap(page, 4096);
+	if (!known) {
+		puts("skip: this kernel cannot populate at once: pools take no hugetlb pages");
+		skip();
+	}
+}
+
 static uint64_t huge_pages(uint64_t *free_pages)
 {
 	uint64_t all = 0;
@@ -321,10 +336,13 @@ static void test_huge_pages(void **state)
 {
 	uint64_t before[NODES_MOST], after[NODES_MOST];
 	size_t room = huge_pages(before) * 2 * MIB / LARGE + 64 * nodes.count, count = 0;
-	void **block = calloc(room, sizeof(*block));
-	struct mews_pool *pool = pool_of(MEWS_NODE_PREFERRED, MEWS_PAGES_2M, LARGE, 4 * room);
+	struct mews_pool *pool;
+	void **block;
 
 	(void)state;
+	skip_unless_hugetlb();
+	block = calloc(room, sizeof(*block));
+	pool = pool_of(MEWS_NODE_PREFERRED, MEWS_PAGES_2M, LARGE, 4 * room);
 	for (unsigned i = 0; i < nodes.count; i++)
 		if (cpu_with_home(i, true) != UINT32_MAX)
 			use_up_huge(i, pool, block, &count);
@@ -337,31 +355,33 @@ static void test_huge_pages(void **state)
 	threads_unpin();
 }
 
-/* A node's pages of 1 GiB, when the pool begins with that much; other nodes' gigabytes differ. */
+/* A pool that begins with a gigabyte a node takes a page of that size where there is one. */
 static void test_gigantic_pages(void **state)
 {
-	uint64_t wanted = 0;
 	struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = LARGE, .page_policy = MEWS_PAGES_1G,
 		.node_policy = MEWS_NODE_STRICT, .mode = MEWS_MODE_SERVER,
+		.initial_blocks = nodes.count * 1024 * MIB / LARGE,
 	};
+	uint64_t had[NODES_MOST], all = 0, got;
 	struct mews_stats stats;
 	struct mews_pool *pool;
 
 	(void)state;
+	skip_unless_hugetlb();
 	for (unsigned i = 0; i < nodes.count; i++)
-		wanted += nodes_hugepages(&nodes, i, 1048576, "free_hugepages");
-	if (wanted == 0) {
+		all += had[i] = nodes_hugepages(&nodes, i, 1048576, "free_hugepages");
+	if (all == 0) {
 		puts("skip: no node has a page of 1 GiB");
-		return;
+		skip();
 	}
-	config.initial_blocks = nodes.count * 1024 * MIB / LARGE;
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	stats = stats_of(pool);
-	for (unsigned i = 0; i < nodes.count; i++)
-		if (nodes.node[i].memory)
-			wanted -= stats_on(&stats, i)->backed_1g >> 30;
-	assert_int_equal(wanted, 0);
+	for (unsigned i = 0; i < nodes.count; i++) {
+		got = nodes.node[i].memory ? stats_on(&stats, i)->backed_1g >> 30 : 0;
+		assert_in_range(got, had[i] > 0, had[i]);
+		assert_int_equal(nodes_hugepages(&nodes, i, 1048576, "free_hugepages"), had[i] - got);
+	}
 	agrees_with_kernel(pool);
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
