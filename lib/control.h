@@ -16,6 +16,7 @@
 #include "../numa/plan.h"
 #include "depot.h"
 #include "oversize.h"
+#include "sample.h"
 #include "side.h"
 #include "slab.h"
 
@@ -46,6 +47,7 @@ struct mews_control {
 	struct mews_depots depots;
 	struct mews_oversize oversize;
 	struct mews_sides sides;
+	struct mews_samples samples;
 	mews_word *leased;              /* CHECKED: bit by block number: it is out */
 	mews_word *dropped;             /* DISPOSED: bit by block number: it came back */
 	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */

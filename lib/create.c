@@ -270,6 +270,9 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 		return error;
 	}
 	mews_process_enter(control);
+	if (config.checks == MEWS_CHECKS_FULL && mews_pool_sample_leases(control->pool, 1))
+		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
+			    "no memory for the sites of leases: they are not recorded");
 	tell_degraded(control, &config, first_maximum);
 	*pool = control->pool;
 	return 0;

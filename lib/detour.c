@@ -5,26 +5,26 @@
 #include "exchange.h"
 #include "process.h"
 
-/* Once every operation that saw the old reasons has ended: what lies beside the slabs goes there. */
-static void settle(struct mews_control *control)
+/* Empty caches too: what would be returned to one by a hit would not be seen. */
+void mews_detour_settle(struct mews_control *control)
 {
 	struct mews_pass pass;
 
 	mews_gate_wait(&control->sides);
 	pass = mews_pass_gate(control, mews_fence_current_cpu());
 	if (atomic_load(&control->state) != MEWS_DISPOSED)
-		mews_collect_cpus(control);
+		mews_collect(control);
 	mews_pass_end(&pass);
 }
 
 void mews_detour_begin(struct mews_control *control, enum mews_detour reason)
 {
 	if (!atomic_fetch_or(&control->detours, reason))
-		settle(control);
+		mews_detour_settle(control);
 }
 
 void mews_detour_end(struct mews_control *control, enum mews_detour reason)
 {
 	if (atomic_fetch_and(&control->detours, ~(uint32_t)reason) == (uint32_t)reason)
-		settle(control);
+		mews_detour_settle(control);
 }

@@ -21,6 +21,12 @@ enum mews_detour {
  */
 void mews_detour_begin(struct mews_control *control, enum mews_detour reason);
 
+/*
+ * Waits until every operation that saw the reasons of before the call has ended, then empties and
+ * closes the caches.
+ */
+void mews_detour_settle(struct mews_control *control);
+
 /* Takes a reason away. With the last one, caches open again as they miss. */
 void mews_detour_end(struct mews_control *control, enum mews_detour reason);
 

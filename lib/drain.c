@@ -22,6 +22,7 @@
 #include "exchange.h"
 #include "ledger.h"
 #include "process.h"
+#include "sites.h"
 
 /*
  * What is out. Exact while nobody leases; a drain, during which they may, takes it for an answer only
@@ -36,6 +37,11 @@ static uint64_t out_of(const struct mews_control *control)
 		free += mews_slabs_free(&control->slabs, i);
 	/* A drain's answer: the mappings that were counted are gone. Acquires from O3. */
 	return carved - free + atomic_load_explicit(&control->oversize.count, memory_order_acquire);
+}
+
+static uint64_t total_of(const struct mews_control *control)
+{
+	return atomic_load(&control->slabs.carved) + atomic_load(&control->oversize.count);
 }
 
 /* Changes with each lease during a drain, each growth, each trim. */
@@ -122,6 +128,8 @@ static int drain(struct mews_control *control, const struct timespec *deadline)
 		return -ESHUTDOWN;
 	mews_gate_wait(&control->sides);
 	result = wait_for_all(control, deadline);
+	if (result == -ETIMEDOUT)
+		mews_report_outstanding(control, out_of(control), total_of(control));
 	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
 	return result;
 }
@@ -205,14 +213,16 @@ static uint64_t count_holders(struct mews_control *control)
 MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 {
 	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
-	uint64_t out;
+	uint64_t total, out;
 
 	if (!pool)
 		return -EINVAL;
 	if (atomic_exchange(&control->state, MEWS_DISPOSED) == MEWS_DISPOSED)
 		return 0;
 	mews_gate_wait(&control->sides);
+	total = total_of(control);
 	out = count_holders(control);
+	mews_report_outstanding(control, out, total);
 	mews_process_leave(control);
 	mews_process_topology_release();
 	mews_release_holders(control, MEWS_HOLDERS_BIAS - out);
@@ -260,5 +270,6 @@ void mews_control_destroy(struct mews_control *control)
 		mews_asan_show(slabs->start + ((size_t)i << slabs->window_shift),
 			       (size_t)atomic_load(&slabs->window[i].frontier) << slabs->slab_shift);
 	mews_slabs_fini(&control->slabs);
+	mews_samples_unmap(&control->samples);
 	mews_place_release(control->region, control->region_length);
 }

@@ -22,7 +22,7 @@ static uint32_t home_of(uint64_t address)
 	return (uint32_t)((address >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> 48);
 }
 
-static struct mews_oversize_entry *probe(struct mews_oversize *o, uint64_t address, unsigned step)
+static struct mews_oversize_entry *probe(const struct mews_oversize *o, uint64_t address, unsigned step)
 {
 	return &o->entry[(home_of(address) + step) % MEWS_OVERSIZE_ENTRIES];
 }
@@ -90,10 +90,26 @@ void *mews_oversize_lease(struct mews_oversize *o, size_t bytes, uint64_t limit,
 		errno = address ? ENOBUFS : ENOMEM;
 		return NULL;
 	}
-	entry->length = length;
+	/* Relaxed, as below: O2 publishes it; a report may read it at any time. */
+	atomic_store_explicit(&entry->length, length, memory_order_relaxed);
 	atomic_fetch_add_explicit(&o->count, 1, memory_order_relaxed);
 	settle(entry, (uintptr_t)address);
 	return address;
+}
+
+size_t mews_oversize_index(const struct mews_oversize *o, const void *address)
+{
+	const struct mews_oversize_entry *entry;
+	unsigned step;
+
+	for (step = 0; (uintptr_t)address > CLAIMED && step < PROBES; step++) {
+		entry = probe(o, (uintptr_t)address, step);
+		/* Relaxed: the caller has the address, and so what led to it. */
+		if (atomic_load_explicit(&entry->address, memory_order_relaxed) ==
+		    (uintptr_t)address)
+			return (size_t)(entry - o->entry);
+	}
+	return MEWS_OVERSIZE_ENTRIES;
 }
 
 bool mews_oversize_return(struct mews_oversize *o, void *address)
@@ -106,7 +122,7 @@ bool mews_oversize_return(struct mews_oversize *o, void *address)
 	entry = claim(o, (uintptr_t)address, (uintptr_t)address);
 	if (!entry)
 		return false;
-	length = entry->length;
+	length = atomic_load_explicit(&entry->length, memory_order_relaxed);
 	settle(entry, 0);
 	mews_place_release(address, length);
 	release_bytes(o, length);

@@ -25,7 +25,7 @@
 
 struct mews_oversize_entry {
 	mews_word address;              /* 0: free; 1: being written or removed */
-	size_t length;                  /* written by who holds the entry at 1 */
+	mews_word length;               /* written by who holds the entry at 1 */
 };
 
 struct mews_oversize {
@@ -39,6 +39,9 @@ void mews_oversize_init(struct mews_oversize *oversize, void *tables);
 /* Maps and enters. NULL and errno: ENOMEM, ENOBUFS (bytes would pass limit, or the table is full). */
 void *mews_oversize_lease(struct mews_oversize *oversize, size_t bytes, uint64_t limit,
 			  const struct mews_place_request *request);
+
+/* The entry that address has while it is out; MEWS_OVERSIZE_ENTRIES where it has none. */
+size_t mews_oversize_index(const struct mews_oversize *oversize, const void *address);
 
 /*
  * Takes the entry out and unmaps. False where address is no oversize lease that is out. The count

@@ -14,6 +14,7 @@
 #include "exchange.h"
 #include "ledger.h"
 #include "process.h"
+#include "sites.h"
 
 /* A line of its own for each function of the hit path: where a loop's calls land is then no luck. */
 #define HOT MEWS_API __attribute__((aligned(64)))
@@ -26,12 +27,17 @@ static __attribute__((constructor(101))) void copy_rseq_offset(void)
 	mews_rseq_offset = __rseq_offset;
 }
 
+/* Where the caller goes on: the site of its lease, if that is sampled. In functions of the API only. */
+#define CALLER __builtin_extract_return_addr(__builtin_return_address(0))
+
+static void *lease_slow_one(struct mews_control *control, void *caller);
+
 HOT void *mews_lease(struct mews_pool *pool)
 {
 	void *block = mews_seq_lease(pool, mews_rseq_offset);
 
 	if (__builtin_expect(!block, 0))
-		return mews_lease_slow_1(pool);
+		return lease_slow_one(mews_control_of(pool), CALLER);
 	mews_tsan_acquire(block);
 	return block;
 }
@@ -41,28 +47,6 @@ HOT void mews_return(struct mews_pool *pool, void *block)
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_return(pool, mews_rseq_offset, block), 0))
 		mews_return_slow_1(pool, block);
-}
-
-void mews_report(struct mews_control *control, enum mews_report_kind kind, const void *block,
-		 const char *message)
-{
-	struct mews_report report = {
-		.size = sizeof(report),
-		.kind = kind,
-		.pool = control->pool,
-		.block = block,
-		.message = message,
-	};
-
-	/* Relaxed: counters, they publish nothing. */
-	if (kind == MEWS_REPORT_DOUBLE_RETURN)
-		atomic_fetch_add_explicit(&control->double_returns, 1, memory_order_relaxed);
-	else if (kind == MEWS_REPORT_FOREIGN_POINTER)
-		atomic_fetch_add_explicit(&control->foreign_pointers, 1, memory_order_relaxed);
-	else if (kind == MEWS_REPORT_INTERIOR_POINTER)
-		atomic_fetch_add_explicit(&control->interior_pointers, 1, memory_order_relaxed);
-	if (control->on_report)
-		control->on_report(control->context, &report);
 }
 
 /* One slow operation: its pass, the state it found, and whether it may use this CPU's cache. */
@@ -187,7 +171,7 @@ static void enter_leases(struct mews_control *control, void **blocks, size_t cou
 	}
 }
 
-static size_t lease_slow(struct mews_control *control, void **blocks, size_t count)
+static size_t lease_slow(struct mews_control *control, void **blocks, size_t count, void *caller)
 {
 	struct operation op = begin(control);
 	int error = ESHUTDOWN;
@@ -201,6 +185,8 @@ static size_t lease_slow(struct mews_control *control, void **blocks, size_t cou
 		mews_tsan_acquire(blocks[i]);
 	if (control->path == MEWS_PATH_CHECKED)
 		enter_leases(control, blocks, got);
+	mews_samples_lease(&control->samples, &op.pass.side->leases, &control->slabs, blocks, got,
+			   caller);
 	if (got < count) {
 		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
 		errno = error;
@@ -209,11 +195,16 @@ static size_t lease_slow(struct mews_control *control, void **blocks, size_t cou
 	return got;
 }
 
-MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
+static __attribute__((noinline)) void *lease_slow_one(struct mews_control *control, void *caller)
 {
 	void *block;
 
-	return lease_slow(mews_control_of(pool), &block, 1) ? block : NULL;
+	return lease_slow(control, &block, 1, caller) ? block : NULL;
+}
+
+MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
+{
+	return lease_slow_one(mews_control_of(pool), CALLER);
 }
 
 /* What one sequence moves at most: count * 8 must not wrap within it. */
@@ -229,7 +220,7 @@ HOT size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
 	for (i = 0; mews_tsan_active() && i < got; i++)
 		mews_tsan_acquire(blocks[i]);
 	if (__builtin_expect(got < count, 0))
-		got += lease_slow(mews_control_of(pool), blocks + got, count - got);
+		got += lease_slow(mews_control_of(pool), blocks + got, count - got, CALLER);
 	return got;
 }
 
@@ -292,6 +283,7 @@ static bool return_outside(struct mews_control *control, struct operation *op, v
 {
 	if (!block)
 		return false;
+	mews_samples_return(&control->samples, mews_oversize_number(control, block));
 	if (!mews_oversize_return(&control->oversize, block)) {
 		mews_report(control, MEWS_REPORT_FOREIGN_POINTER, block,
 			    "foreign pointer: no address of this pool");
@@ -319,6 +311,7 @@ static bool return_block(struct mews_control *control, struct operation *op, voi
 	}
 	if (!leave_ledger(control, block, number))
 		return false;
+	mews_samples_return(&control->samples, number);
 	if (op->state == MEWS_DISPOSED)
 		return mews_drop(control, block, number);
 	put_back(control, op, block);
@@ -409,8 +402,13 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 	struct operation op;
 	void *block = NULL;
 
-	if (bytes <= plan->block_size)
-		return mews_lease(pool);
+	if (bytes <= plan->block_size) {
+		block = mews_seq_lease(pool, mews_rseq_offset);
+		if (!block)
+			return lease_slow_one(control, CALLER);
+		mews_tsan_acquire(block);
+		return block;
+	}
 	op = begin(control);
 	request.node = plan->window_node[plan->cpu_window[op.pass.cpu]];
 	request.bind = plan->nodes > 1;
@@ -422,7 +420,10 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 		block = mews_oversize_lease(&control->oversize, bytes,
 					    plan->hard_limit > carved ? plan->hard_limit - carved : 0,
 					    &request);
-	if (!block)
+	if (block)
+		mews_samples_lease_one(&control->samples, &op.pass.side->leases,
+				       mews_oversize_number(control, block), CALLER);
+	else
 		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
 	end(&op);
 	return block;

@@ -21,6 +21,7 @@
 #include "../numa/place.h"
 #include "cache.h"
 #include "process.h"
+#include "sites.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static CDS_LIST_HEAD(pools);
@@ -195,6 +196,7 @@ static void forget_threads(struct mews_control *control)
 	uint32_t draining = MEWS_DRAINING;
 
 	mews_gate_reset(&control->sides);
+	mews_sites_in_child(control);
 	atomic_store(&control->draining, 0);
 	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
 	if (atomic_load(&control->state) != MEWS_DISPOSED)

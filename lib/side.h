@@ -58,6 +58,7 @@ struct mews_side {
 	_Alignas(128) mews_word gate[2];
 	_Atomic uint32_t cache_state;
 	mews_word event[MEWS_EVENTS];
+	mews_word leases;               /* while leases are sampled: see sample.h */
 	_Alignas(64) struct mews_tagstack local;
 	_Alignas(64) struct mews_tagstack away;
 };

@@ -98,6 +98,7 @@ const struct mews_kernel mews_kernel_real = {
 	.getcpu = real_getcpu,
 	.sched_getaffinity = sched_getaffinity,
 	.getrlimit = real_getrlimit,
+	.gettid = gettid,
 	.futex_wait = real_futex_wait,
 	.futex_wake = real_futex_wake,
 	.open = real_open,

@@ -32,6 +32,7 @@ struct mews_kernel {
 	int (*getcpu)(unsigned *cpu, unsigned *node);
 	int (*sched_getaffinity)(pid_t pid, size_t size, cpu_set_t *set);
 	int (*getrlimit)(int resource, struct rlimit *limit);
+	pid_t (*gettid)(void);
 	int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
 	int (*futex_wake)(uint32_t *word, int count);
 	int (*open)(const char *path, int flags);

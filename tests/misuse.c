@@ -17,7 +17,7 @@
 #include "support/threads.h"
 
 struct told {
-	unsigned reports[5];            /* by kind */
+	unsigned reports[MEWS_REPORT_OUTSTANDING + 1]; /* by kind */
 	const void *block;              /* of the last one */
 };
 
@@ -32,10 +32,10 @@ static void on_report(void *context, const struct mews_report *report)
 {
 	struct told *told = context;
 
-	CHECK(report->size == sizeof(*report) && report->kind <= MEWS_REPORT_DEGRADED, "report");
+	CHECK(report->size == sizeof(*report) && report->kind <= MEWS_REPORT_OUTSTANDING, "report");
 	CHECK(report->message && strlen(report->message) > 10, "a report without a message");
 	told->reports[report->kind]++;
-	if (report->kind != MEWS_REPORT_DEGRADED)
+	if (report->kind < MEWS_REPORT_DEGRADED)
 		told->block = report->block;
 }
 

@@ -58,6 +58,7 @@ void arena_close(struct arena *arena);
 /* The law at rest, with whatever the ledger says is out. */
 void arena_audit(struct arena *arena);
 bool arena_running(struct arena *arena);
+void arena_empty_mail(struct arena *arena);
 
 void *arena_lease(struct arena *arena);         /* NULL only where errno is ENOBUFS */
 void arena_give(struct arena *arena, void *block);
@@ -77,6 +78,9 @@ void hand_step(struct arena *arena, struct hand *hand, struct rng *rng);
 void hand_empty(struct arena *arena, struct hand *hand);
 /* A worker's body: steps until the arena stops. worker->shared is the arena. */
 void *hand_worker(void *worker);
+
+/* A worker that switches the sampling of leases, and has the leases reported. */
+void *sample_worker(void *worker);
 
 unsigned stress_threads(const struct stress *stress, unsigned own);
 

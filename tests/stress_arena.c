@@ -117,16 +117,21 @@ void arena_audit(struct arena *arena)
 	      "the audit's own sum");
 }
 
-void arena_close(struct arena *arena)
+void arena_empty_mail(struct arena *arena)
 {
-	struct mews_stats stats = { .size = sizeof(stats) };
-
 	for (unsigned i = 0; i < ARENA_MAILBOXES; i++) {
 		void *block = atomic_exchange(&arena->mailbox[i], NULL);
 
 		if (block)
 			arena_give(arena, block);
 	}
+}
+
+void arena_close(struct arena *arena)
+{
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	arena_empty_mail(arena);
 	CHECK(ledger_count(arena->ledger) == 0, "%zu blocks are out by the test's ledger",
 	      ledger_count(arena->ledger));
 	arena_audit(arena);
@@ -204,5 +209,39 @@ void *hand_worker(void *argument)
 		for (int i = 0; i < 50; i++)
 			hand_step(arena, &hand, &worker->rng);
 	hand_empty(arena, &hand);
+	return NULL;
+}
+
+static void look_at_site(void *context, const struct mews_lease_site *site)
+{
+	struct arena *arena = context;
+
+	CHECK(site->size == sizeof(*site) && site->pool == arena->pool, "a site of another pool");
+	CHECK(site->leases > 0 && site->leases <= arena->max_blocks, "%llu leases at a site",
+	      (unsigned long long)site->leases);
+	CHECK(site->bytes == site->leases * ARENA_BLOCK_SIZE, "%llu bytes in %llu leases",
+	      (unsigned long long)site->bytes, (unsigned long long)site->leases);
+	CHECK(site->depth <= MEWS_SITE_DEPTH && site->oldest_ns >= site->youngest_ns &&
+	      site->oldest_ns < UINT64_C(1000000000000), "a site's depth or ages");
+	for (uint32_t i = 0; i < site->depth; i++)
+		CHECK(site->stack[i], "a stack with a hole");
+}
+
+void *sample_worker(void *argument)
+{
+	static const unsigned one_in[] = { 0, 1, 1, 2, 10, 1000 };
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	unsigned n;
+
+	while (arena_running(arena)) {
+		n = one_in[rng_below(&worker->rng, 6)];
+		CHECK(mews_pool_sample_leases(arena->pool, n) == 0, "sampling");
+		for (unsigned i = rng_below(&worker->rng, 3); i > 0; i--) {
+			threads_sleep(rng_below(&worker->rng, 20) * 1e-4);
+			CHECK(mews_pool_report_leases(arena->pool, look_at_site, arena) == 0,
+			      "a report");
+		}
+	}
 	return NULL;
 }

@@ -68,9 +68,7 @@ static void run_drain(const struct stress *stress)
 	arena.end = threads_now() + 0.1;
 	threads_run(4, stress->seed + 1, &arena, hand_worker);
 	arena_audit(&arena);
-	for (unsigned i = 0; i < ARENA_MAILBOXES; i++)
-		if (arena.mailbox[i])
-			arena_give(&arena, atomic_exchange(&arena.mailbox[i], NULL));
+	arena_empty_mail(&arena);
 	later = threads_deadline(10);
 	CHECK(mews_pool_drain(arena.pool, &later) == 0, "a drain with nothing out");
 	arena_close(&arena);
@@ -100,9 +98,7 @@ static void run_drain_ends(const struct stress *stress)
 		threads_start(workers, 5, stress->seed, &arena, drain_for_ever);
 		for (unsigned i = 1; i < 5; i++)
 			threads_join(&workers[i], 1);
-		for (unsigned i = 0; i < ARENA_MAILBOXES; i++)
-			if (arena.mailbox[i])
-				arena_give(&arena, atomic_exchange(&arena.mailbox[i], NULL));
+		arena_empty_mail(&arena);
 		threads_join(&workers[0], 1);
 	}
 	arena_close(&arena);
@@ -340,6 +336,43 @@ static void run_fork(const struct stress *stress)
 	arena_close(&arena);
 }
 
+/* A drainer, one that forks, and workers, while the first samples. */
+static void *be_sampled(void *argument)
+{
+	struct worker *worker = argument, as = *worker;
+
+	if (worker->index == 0)
+		return sample_worker(worker);
+	as.index = 0;
+	if (worker->index < 3)
+		return worker->index == 1 ? drain_or_work(&as) : fork_or_work(&as);
+	return hand_worker(worker);
+}
+
+static void none_out(void *context, const struct mews_lease_site *site)
+{
+	(void)context;
+	CHECK(!site, "%llu leases are reported, and nothing is out",
+	      (unsigned long long)site->leases);
+}
+
+static void run_sampled(const struct stress *stress)
+{
+	struct arena arena;
+
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 7), stress->seed, &arena, be_sampled);
+	arena_audit(&arena);
+	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
+	arena.end = threads_now() + 0.1;
+	threads_run(4, stress->seed + 1, &arena, hand_worker);
+	arena_audit(&arena);
+	arena_empty_mail(&arena);
+	if (stress->plant == PLANT_NONE)
+		CHECK(mews_pool_report_leases(arena.pool, none_out, NULL) == 0, "a report");
+	arena_close(&arena);
+}
+
 const struct scenario stress_life[] = {
 	{ "births", "threads are born and die all the time", run_births },
 	{ "drain", "drains with short deadlines against everything", run_drain },
@@ -349,5 +382,6 @@ const struct scenario stress_life[] = {
 	{ "pools", "pools are created and disposed of", run_pools },
 	{ "cancel", "threads are cancelled", run_cancel },
 	{ "fork", "forks in the midst of operations", run_fork },
+	{ "sampled", "sampling of leases goes on and off, beside drains and forks", run_sampled },
 	{ NULL, NULL, NULL },
 };

@@ -150,9 +150,30 @@ static void run_signals_drain(const struct stress *stress)
 	arena_close(&arena);
 }
 
+static void *interrupted_or_sample(void *argument)
+{
+	struct worker *worker = argument;
+
+	return worker->index ? be_interrupted(worker) : sample_worker(worker);
+}
+
+static void run_signals_sampled(const struct stress *stress)
+{
+	struct arena arena;
+
+	install();
+	arena_open(&arena, stress, 0);
+	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_sample);
+	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
+	arena.end = threads_now() + 0.1;
+	threads_run(3, stress->seed, &arena, be_interrupted);
+	arena_close(&arena);
+}
+
 const struct scenario stress_signal[] = {
 	{ "signals", "timers whose handlers lease and return", run_signals },
 	{ "signals-slow", "the same in the slow path", run_signals_slow },
 	{ "signals-drain", "the same against drains", run_signals_drain },
+	{ "signals-sampled", "the same while leases are sampled", run_signals_sampled },
 	{ NULL, NULL, NULL },
 };

@@ -47,7 +47,8 @@ struct mews_pool;
 enum mews_checks {
 	MEWS_CHECKS_AUTO,       /* FULL under AddressSanitizer and valgrind, else CHEAP */
 	MEWS_CHECKS_CHEAP,      /* address range at each return; double and interior returns at the slab */
-	MEWS_CHECKS_FULL,       /* every lease and return against a ledger, at ten times the cost */
+	/* Every lease and return against a ledger, each lease with its stack: a debugging aid. */
+	MEWS_CHECKS_FULL,
 };
 
 /* What a report is about. */
@@ -56,6 +57,28 @@ enum mews_report_kind {
 	MEWS_REPORT_FOREIGN_POINTER,   /* not an address of this pool; the return is ignored */
 	MEWS_REPORT_INTERIOR_POINTER,  /* inside a block, not its start; the return is ignored */
 	MEWS_REPORT_DEGRADED,          /* the pool works, but not as asked: slower path, smaller pages */
+	MEWS_REPORT_OUTSTANDING,       /* a drain ended by its deadline, or the pool was disposed of, with
+					  blocks out; block and site: the oldest of the commonest site */
+};
+
+/* Return addresses that are kept of a stack. */
+#define MEWS_SITE_DEPTH 8
+
+/*
+ * Leases that one stack made, as far as they were sampled: see mews_pool_sample_leases. Ages are those
+ * of leases that are still out; block and thread are those of the oldest.
+ */
+struct mews_lease_site {
+	size_t size;                   /* of this struct, as the library knows it */
+	struct mews_pool *pool;
+	uint64_t leases;               /* sampled ones */
+	uint64_t bytes;                /* usable, in them */
+	uint64_t estimate;             /* leases that they stand for: as many times one in n */
+	uint64_t oldest_ns, youngest_ns; /* ages in nanoseconds */
+	const void *block;
+	int32_t thread;                /* the kernel's number of it, as gettid(2) says; 0: not known */
+	uint32_t depth;                /* of the stack; 0: it is not known */
+	void *stack[MEWS_SITE_DEPTH];  /* return addresses, [0] of the call of the library */
 };
 
 struct mews_report {
@@ -64,6 +87,8 @@ struct mews_report {
 	struct mews_pool *pool;
 	const void *block;             /* the pointer in question, or NULL */
 	const char *message;           /* one line, valid during the call */
+	/* The last lease of the block, where it was sampled, else NULL; since 0.1, last in the struct. */
+	const struct mews_lease_site *site;
 };
 
 /*
@@ -84,7 +109,7 @@ struct mews_pool_config {
 	enum mews_checks checks;
 	size_t oversize_limit;  /* longest oversize lease in bytes; 0: 1 GiB */
 	/*
-	 * Told of misuse and of degradation, on the thread that met it, maybe inside a lease or a
+	 * Told of misuse, of degradation, and of what is out at the end, on the thread that met it, maybe inside a lease or a
 	 * return. It may lease from and return to other pools; it must not call this one. NULL: the
 	 * counters of mews_pool_stats are all that remains.
 	 */
@@ -155,6 +180,40 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
  * -ESHUTDOWN (disposed).
  */
 MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigned budget_us);
+
+/*
+ * Switches the sampling of leases: one lease in one_in is recorded, with the stack, the thread and the
+ * time of the call, until the block is returned; 1: each, 0: off, which is free. It says who holds the
+ * blocks that do not come back. At run time, in a pool under load.
+ *
+ * Which ones is counted and not left to chance: of each one_in successive leases on a CPU exactly one,
+ * at a place that changes. While it is on, lease and return take the slow path, so that each is seen;
+ * a recorded lease costs a microsecond or two more. Switching off forgets the records, since from
+ * then on nobody sees a return: report first. Another one_in keeps them.
+ *
+ * A pool with MEWS_CHECKS_FULL samples each lease from the start.
+ * 0; -EINVAL (NULL); -ENOMEM: no address space for the records; -EBUSY: another thread switches;
+ * -ESHUTDOWN (disposed). Not from on_report.
+ */
+MEWS_API int mews_pool_sample_leases(struct mews_pool *pool, unsigned one_in);
+
+/*
+ * Tells the leases that are out, by site: a call of tell() for each stack, the one with most leases
+ * first; at last, with depth 0 and leases and bytes only, what is out of which nothing is known: not
+ * sampled, or leased before. Blocks that come and go meanwhile may be in it or not. tell() may call
+ * anything. 0; -EINVAL (NULL); -ENOMEM: no memory to add up in.
+ */
+MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
+				     void (*tell)(void *context, const struct mews_lease_site *site),
+				     void *context);
+
+/*
+ * Names the call before a return address as "function+0x2a (/usr/bin/server+0x1b2c)" into buffer,
+ * always terminated if length > 0; the function only where the dynamic symbol table has it. The last
+ * part is what addr2line -e /usr/bin/server 0x1b2c makes a file and a line of. Returns the length of
+ * the whole text, as snprintf does. Not for signal handlers.
+ */
+MEWS_API int mews_address_name(const void *address, char *buffer, size_t length);
 
 /*
  * Disposes of the pool. Leases fail with ESHUTDOWN from now on. Blocks that are out stay valid; each

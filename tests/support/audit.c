@@ -150,6 +150,8 @@ static void walk_cache(struct walk *walk, uint32_t cpu)
 	if (state == MEWS_CACHE_OPEN && (cache->base != cache->slots ||
 	    cache->limit != cache->slots + walk->plan->cache_capacity))
 		wrong(walk, "cache of CPU %u is open with wrong bounds", cpu);
+	if (state == MEWS_CACHE_OPEN && atomic_load(&walk->control->detours))
+		wrong(walk, "cache of CPU %u is open, though each operation must be seen", cpu);
 	for (size_t i = 0; i < count; i++) {
 		if ((uintptr_t)cache->slots[i] - cache->lo >= cache->span)
 			wrong(walk, "cache of CPU %u holds %p of another node", cpu, cache->slots[i]);
@@ -262,7 +264,18 @@ static bool bit_of(const mews_word *words, uint64_t bit)
 	return atomic_load(&words[bit / 64]) >> bit % 64 & 1;
 }
 
-/* Every carved block was met; with full checks the library's ledger says the same as ours. */
+/* A sampled lease's record says «out» until the block is back. */
+static bool recorded(const struct walk *walk, uint64_t number)
+{
+	const struct mews_samples *samples = &walk->control->samples;
+
+	return atomic_load(&samples->one_in) && atomic_load(&samples->record[number].lease) >> 63;
+}
+
+/*
+ * Every carved block was met; with full checks the library's ledger says the same as ours, and what
+ * records of leases there are say nothing else.
+ */
 static void check_all_met(struct walk *walk)
 {
 	uint64_t numbers = numbers_of(walk->slabs);
@@ -276,6 +289,9 @@ static void check_all_met(struct walk *walk)
 		if (ledger && bit_of(ledger, i) != (walk->where[i].place == LEASED))
 			wrong(walk, "block %p: the library's ledger says %s", address_of(walk, i),
 			      bit_of(ledger, i) ? "leased" : "free");
+		if (recorded(walk, i) && walk->where[i].place != LEASED)
+			wrong(walk, "block %p is free, and recorded as a lease that is out",
+			      address_of(walk, i));
 	}
 }
 

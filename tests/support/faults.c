@@ -15,6 +15,7 @@
 	each(mmap) each(munmap) each(mprotect) each(madvise) each(mincore) each(mremap)          \
 	each(memfd_create) each(ftruncate) each(mbind) each(move_pages)          \
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
+	each(gettid)                                                                             \
 	each(futex_wait) each(futex_wake) each(open) each(read) each(close)
 
 #define NUMBER(name) CALL_##name,
@@ -119,6 +120,11 @@ static int fault_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
 static int fault_getrlimit(int resource, struct rlimit *limit)
 {
 	return refuse(CALL_getrlimit) ? -1 : mews_kernel_real.getrlimit(resource, limit);
+}
+
+static pid_t fault_gettid(void)
+{
+	return refuse(CALL_gettid) ? -1 : mews_kernel_real.gettid();
 }
 
 static int fault_futex_wait(uint32_t *word, uint32_t expected, const struct timespec *relative)

@@ -61,10 +61,30 @@ static void test_detour(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* A cache that is open and empty is closed too: a return by a hit would not be seen. */
+static void test_detour_around_an_empty_cache(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool *pool;
+	void *block[BLOCKS];
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
+	mews_return(pool, block[0]);
+	assert_ptr_equal(mews_lease(pool), block[0]);
+	mews_detour_begin(mews_control_of(pool), MEWS_DETOUR_SAMPLE);
+	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(stats_of(pool).cached, 0);
+	mews_detour_end(mews_control_of(pool), MEWS_DETOUR_SAMPLE);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_detour),
+		cmocka_unit_test(test_detour_around_an_empty_cache),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
