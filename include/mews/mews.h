@@ -87,7 +87,7 @@ struct mews_report {
 	struct mews_pool *pool;
 	const void *block;             /* the pointer in question, or NULL */
 	const char *message;           /* one line, valid during the call */
-	/* The last lease of the block, where it was sampled, else NULL; since 0.1, last in the struct. */
+	/* The last lease of the block, where it was sampled, else NULL; valid during the call. */
 	const struct mews_lease_site *site;
 };
 
@@ -167,7 +167,8 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes);
  * Waits until every block and every oversize lease is back, or until deadline (CLOCK_MONOTONIC,
  * absolute; NULL: for ever). 0, or -ETIMEDOUT, -EINVAL, -EBUSY (another drain is under way),
  * -ESHUTDOWN (disposed). The pool goes on to work meanwhile, on a slower path; leases made during
- * the drain count as out. When it returns 0, all free blocks lie in their slabs.
+ * the drain count as out. When it returns 0, all free blocks lie in their slabs; when it gives up,
+ * on_report is told what is out (MEWS_REPORT_OUTSTANDING).
  */
 MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *deadline);
 
@@ -217,7 +218,8 @@ MEWS_API int mews_address_name(const void *address, char *buffer, size_t length)
 
 /*
  * Disposes of the pool. Leases fail with ESHUTDOWN from now on. Blocks that are out stay valid; each
- * is dropped at its return, and the last one frees the pool, or this call does if none is out.
+ * is dropped at its return, and the last one frees the pool, or this call does if none is out. If any
+ * is, on_report is told so (MEWS_REPORT_OUTSTANDING).
  * May be called again while blocks are out: it returns 0 and does nothing. 0, or -EINVAL (NULL).
  * The caller sees to it that no thread without a leased block uses the pool from now on.
  */

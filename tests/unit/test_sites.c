@@ -445,16 +445,16 @@ static void test_fork(void **state)
 
 static void test_address_name(void **state)
 {
-	char name[200], start[9];
-	int length = mews_address_name((const char *)(void *)qsort + 1, name, sizeof(name));
+	const char *in = (const char *)(void *)a64l + 1; /* one that no sanitizer replaces */
+	char name[200], start[8];
+	int length = mews_address_name(in, name, sizeof(name));
 
 	(void)state;
 	assert_int_equal(length, strlen(name));
-	assert_memory_equal(name, "qsort+0x0 (", 11);
+	assert_memory_equal(name, "a64l+0x0 (", 10);
 	assert_non_null(strstr(name, "libc.so.6+0x"));
-	assert_int_equal(mews_address_name((const char *)(void *)qsort + 1, start, sizeof(start)),
-			 length);
-	assert_string_equal(start, "qsort+0x");
+	assert_int_equal(mews_address_name(in, start, sizeof(start)), length);
+	assert_string_equal(start, "a64l+0x");
 	assert_true(mews_address_name((void *)0x1234, name, sizeof(name)) > 0);
 	assert_string_equal(name, "0x1234");
 	assert_int_equal(mews_address_name(NULL, NULL, 0), 5);
