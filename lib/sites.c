@@ -215,7 +215,7 @@ MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
 
 MEWS_API int mews_address_name(const void *address, char *buffer, size_t length)
 {
-	const char *call = (const char *)address - 1; /* within the call, not behind it */
+	const char *call = (const char *)((uintptr_t)address - 1); /* within it, not behind it */
 	struct link_map *map;
 	Dl_info info;
 	char function[80] = "";
