@@ -20,9 +20,9 @@ function(mews_mutate name)
 	file(CONFIGURE OUTPUT mutants/${name}/${arg_FILE} CONTENT "${text}" @ONLY)
 endfunction()
 
-# mews_header_mutant(name FROM TO): include/mews/rseq_x86_64.h with a bug; test_boundaries finds it.
+# mews_header_mutant(name FROM TO): the sequences of this CPU with a bug; boundaries finds it.
 function(mews_header_mutant name from to)
-	mews_mutate(${name} FILE include/mews/rseq_x86_64.h FROM "${from}" TO "${to}")
+	mews_mutate(${name} FILE include/mews/rseq_${CMAKE_SYSTEM_PROCESSOR}.h FROM "${from}" TO "${to}")
 	if(NOT MEWS_MUTATED)
 		mews_run_test(suite/boundaries-planted-${name} LABELS suite
 			COMMAND ${CMAKE_COMMAND} -E cat "mutant-${name}-does-not-apply")
@@ -35,15 +35,7 @@ function(mews_header_mutant name from to)
 		TIMEOUT 30 COMMAND boundaries_${name} --plant header)
 endfunction()
 
-mews_header_mutant(not-armed [=["movq %%rax, %%fs:%c[cs](%[rseq])\n"]=] [=["\n"]=])
-mews_header_mutant(commit-outside [=[3f - 2f]=] [=[3f - 2f - 3]=])
-mews_header_mutant(starts-late [=[".quad 2f, 3f - 2f]=] [=[".quad 2f + 5, 3f - 2f - 5]=])
-mews_header_mutant(abort-to-end [=["99:\tjmp 1b\n\t"]=] [=["99:\tjmp 3b\n\t"]=])
-mews_header_mutant(restart-not-armed [=["99:\tjmp 1b\n\t"]=] [=["99:\tjmp 2b\n\t"]=])
-mews_header_mutant(commits-twice [=["movq -8(%%rax), %[block]\n\t"]=]
-	[=["leaq -8(%%rax), %[block]\n\tmovq %[block], %c[cur](%%rcx)\n\tmovq -8(%%rax), %[block]\n\t"]=])
-mews_header_mutant(bulk-lease-no-base [=["jb 7f\n"]=] [=["nop\n"]=])
-mews_header_mutant(bulk-return-no-limit [=["ja 10f\n"]=] [=["nop\n"]=])
+include(mutants_${CMAKE_SYSTEM_PROCESSOR}.cmake)
 
 # mews_library_mutant(name FILE FROM TO scenarios...): a file of lib/ with a bug, linked in the place of
 # the library's own; the stress scenarios find it.

@@ -3,7 +3,8 @@
 # The suites: programs that run on each kind of pool, see support/kinds.h. What a plain name cannot
 # say is said beside it.
 file(GLOB MEWS_SUPPORT_SOURCES CONFIGURE_DEPENDS support/*.c)
-list(FILTER MEWS_SUPPORT_SOURCES EXCLUDE REGEX "_x86_64")
+list(FILTER MEWS_SUPPORT_SOURCES EXCLUDE REGEX "_(x86_64|aarch64)")
+list(APPEND MEWS_SUPPORT_SOURCES support/step_${CMAKE_SYSTEM_PROCESSOR}.c)
 add_library(tests_support STATIC ${MEWS_SUPPORT_SOURCES})
 target_compile_options(tests_support PRIVATE -Wall -Wextra -Werror)
 target_compile_definitions(tests_support PRIVATE _GNU_SOURCE)
@@ -69,8 +70,7 @@ foreach(kind rseq fallback checked)
 endforeach()
 
 # Each instruction of the hit path interrupted, and headers with bugs that this must find.
-if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND NOT MEWS_SANITIZE)
-	target_sources(tests_support PRIVATE support/step_x86_64.c)
+if(NOT MEWS_SANITIZE)
 	mews_suite(boundaries boundaries.c)
 	mews_run_test(suite/boundaries LABELS suite TIMEOUT 30 COMMAND boundaries)
 	mews_run_test(suite/two-nodes-boundaries LABELS suite TIMEOUT 30
@@ -78,7 +78,7 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND NOT MEWS_SANITIZE)
 	include(mutants.cmake)
 	if(CMAKE_BUILD_TYPE MATCHES "Rel")
 		mews_suite(instructions instructions.c)
-		set(golden ${CMAKE_CURRENT_SOURCE_DIR}/golden/hit-path.x86_64.txt)
+		set(golden ${CMAKE_CURRENT_SOURCE_DIR}/golden/hit-path.${CMAKE_SYSTEM_PROCESSOR}.txt)
 		mews_run_test(suite/instructions LABELS suite COMMAND instructions --file ${golden})
 		mews_run_test(suite/instructions-planted-grown LABELS suite
 			COMMAND instructions --file ${golden} --plant grown)

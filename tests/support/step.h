@@ -2,7 +2,7 @@
 /*
  * Executes a function instruction by instruction, in a traced child, and lists the addresses. A
  * restartable sequence makes no progress under plain stepping, since each stop aborts it: so the
- * tracer zeroes the thread's rseq_cs before each step. x86-64 only.
+ * tracer zeroes the thread's rseq_cs before each step. x86-64 and aarch64.
  */
 #ifndef TESTS_SUPPORT_STEP_H
 #define TESTS_SUPPORT_STEP_H

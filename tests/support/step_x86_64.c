@@ -1,93 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* Stepping by ptrace, see step.h. The child is a fork, so that addresses are the caller's. */
-#include "step.h"
+/* Registers of x86-64, see step_cpu.h. The return address is what lies on the stack. */
+#include "step_cpu.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <sys/ptrace.h>
-#include <sys/rseq.h>
 #include <sys/user.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define STEPS_MAX 2000000
-
-struct trace {
-	pid_t child;
-	uintptr_t rseq_cs;      /* the address of the field in the child, as in the caller */
+bool step_cpu_read(pid_t child, struct step_cpu *cpu)
+{
 	struct user_regs_struct regs;
-};
 
-static bool stopped_by(const struct trace *trace, int signal)
-{
-	int status;
-
-	while (waitpid(trace->child, &status, 0) != trace->child)
-		if (errno != EINTR)
-			return false;
-	return WIFSTOPPED(status) && WSTOPSIG(status) == signal;
-}
-
-static bool step(struct trace *trace)
-{
-	if (ptrace(PTRACE_POKEDATA, trace->child, trace->rseq_cs, 0) ||
-	    ptrace(PTRACE_SINGLESTEP, trace->child, 0, 0))
+	if (ptrace(PTRACE_GETREGS, child, 0, &regs))
 		return false;
-	return stopped_by(trace, SIGTRAP) &&
-		ptrace(PTRACE_GETREGS, trace->child, 0, &trace->regs) == 0;
+	*cpu = (struct step_cpu) { .pc = regs.rip, .sp = regs.rsp };
+	return true;
 }
 
-static bool step_to(struct trace *trace, uintptr_t address)
+struct step_cpu step_cpu_caller(pid_t child, const struct step_cpu *cpu)
 {
-	for (size_t i = 0; i < STEPS_MAX; i++) {
-		if (!step(trace))
-			return false;
-		if (trace->regs.rip == address)
-			return true;
-	}
-	return false;
-}
-
-static size_t list(struct trace *trace, uintptr_t *address, size_t room)
-{
-	uintptr_t frame = trace->regs.rsp;
-	uintptr_t back = (uintptr_t)ptrace(PTRACE_PEEKDATA, trace->child, frame, 0);
-	size_t count = 0;
-
-	do {
-		if (count < room)
-			address[count] = trace->regs.rip;
-		count++;
-		if (!step(trace) || count == STEPS_MAX)
-			return 0;
-	} while (trace->regs.rip != back || trace->regs.rsp <= frame);
-	return count;
-}
-
-static void be_traced(void (*body)(void *argument), void *argument)
-{
-	if (ptrace(PTRACE_TRACEME, 0, 0, 0))
-		_exit(1);
-	raise(SIGSTOP);
-	body(argument);
-	_exit(0);
-}
-
-size_t step_through(void (*body)(void *argument), void *argument, const void *function,
-		    uintptr_t *address, size_t room)
-{
-	struct trace trace = { .child = fork() };
-	size_t count = 0;
-
-	if (trace.child < 0)
-		return 0;
-	if (trace.child == 0)
-		be_traced(body, argument);
-	trace.rseq_cs = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset + 8;
-	if (stopped_by(&trace, SIGSTOP) && step_to(&trace, (uintptr_t)function))
-		count = list(&trace, address, room);
-	kill(trace.child, SIGKILL);
-	waitpid(trace.child, NULL, 0);
-	return count;
+	return (struct step_cpu) {
+		.pc = (uintptr_t)ptrace(PTRACE_PEEKDATA, child, cpu->sp, 0),
+		.sp = cpu->sp + sizeof(void *),
+	};
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Kernels, busybox and qemu out of Debian's packages: fetched once, unpacked, never installed.
+"""Kernels, busybox, qemu, and the libraries of another architecture, out of Debian's packages: fetched
+once, unpacked, never installed.
 
 apt does what it is good at: it finds the mirror, checks signatures and hashes, tries again, and tells
 which of qemu's libraries this machine lacks. It gets folders of its own, so that neither root nor a
@@ -19,6 +20,7 @@ SUITE, BACKPORTS = "bookworm", "bookworm-backports"     # this release: its apt 
 KERNELS = {"6.12": BACKPORTS, "6.1": SUITE, "5.10": "bullseye"}     # the suite that has it
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HDRS = 0x202                    # "HdrS" there: an x86 bzImage; its fields are in boot.rst
+PACKAGES = os.path.join(os.path.dirname(__file__), "../../tools/packages")
 PACKERS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4", b"\xfd7zXZ": "xz"}
 
 
@@ -175,5 +177,41 @@ def qemu(cache, arch):
             packages = apt.missing([f"{name}/{BACKPORTS}" for name in arch.qemu_packages])
             with complete(folder) as draft:
                 apt.unpack(packages, draft)
+            apt.forget()
+    return folder
+
+
+def listed(section):
+    """The packages of one section of tools/packages."""
+    with open(PACKAGES, encoding="utf-8") as file:
+        text = file.read().partition(f"\n[{section}]\n")[2].partition("\n[")[0]
+    return [line.split()[0] for line in text.splitlines() if line and line[0] != "#"]
+
+
+def make_relative(root):
+    """Links to absolute names would lead out of the folder."""
+    for folder, _, names in os.walk(root):
+        for path in (os.path.join(folder, name) for name in names):
+            if os.path.islink(path) and os.path.isabs(os.readlink(path)):
+                to = os.path.relpath(root + os.readlink(path), folder)
+                os.remove(path)
+                os.symlink(to, path)
+
+
+def sysroot(cache, arch):
+    """The folder of headers and libraries to cross-build with; made anew where the list has changed."""
+    folder = os.path.join(cache, "sysroot-" + arch.debian)
+    stamp, packages = os.path.join(folder, "packages"), listed("sysroot")
+    with locked(cache):
+        if not os.path.isfile(stamp) or open(stamp, encoding="ascii").read().split() != packages:
+            shutil.rmtree(folder, ignore_errors=True)
+            apt = Apt(cache, arch.debian)
+            with complete(folder) as draft:
+                os.makedirs(os.path.join(draft, "usr/lib"))
+                os.symlink("usr/lib", os.path.join(draft, "lib"))   # as on the machine itself
+                apt.unpack([f"{name}:{arch.debian}" for name in packages], draft)
+                make_relative(draft)
+                with open(os.path.join(draft, "packages"), "w", encoding="ascii") as file:
+                    file.write("\n".join(packages) + "\n")
             apt.forget()
     return folder

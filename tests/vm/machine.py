@@ -48,6 +48,12 @@ ARCHES = {arch.name: arch for arch in (
          ["-M", "q35", "-cpu", "max"],          # not microvm: it has no table of nodes
          "console=ttyS0 " + host_clock(),
          ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib")),
+    Arch("aarch64", "arm64",
+         ("qemu-system-arm", "qemu-system-common", "qemu-system-data"),
+         # Pointers are signed by qemu's own function: the architecture's is slow to emulate.
+         ["-M", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on"],
+         "console=ttyAMA0",
+         ("/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib", "/usr/lib")),
 )}
 
 
