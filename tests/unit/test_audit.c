@@ -6,6 +6,7 @@
 #include "../../lib/control.h"
 #include "../support/audit.h"
 #include "../support/suite.h"
+#include "../support/threads.h"
 
 #define COUNT 1000
 #define OUT 10
@@ -20,10 +21,12 @@ static int set_up(void **state)
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = 64, .max_blocks = COUNT,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP,
+		.node_policy = MEWS_NODE_STRICT,        /* all in window 0, where damage is done */
 	};
 	void *blocks[COUNT];
 
 	(void)state;
+	threads_pin(0);
 	if (mews_pool_create(&config, &pool))
 		return -1;
 	control = mews_control_of(pool);
