@@ -38,6 +38,7 @@ class Arch:
     debian: str                 # as Debian says it
     qemu_packages: tuple
     machine: list               # qemu's options
+    cpu: str                    # all that qemu can emulate
     kernel_options: str
     library_folders: tuple      # where the dynamic linker looks, in that order
 
@@ -45,13 +46,13 @@ class Arch:
 ARCHES = {arch.name: arch for arch in (
     Arch("x86_64", "amd64",
          ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"),
-         ["-M", "q35", "-cpu", "max"],          # not microvm: it has no table of nodes
+         ["-M", "q35"], "max",                  # not microvm: it has no table of nodes
          "console=ttyS0 " + host_clock(),
          ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib")),
     Arch("aarch64", "arm64",
          ("qemu-system-arm", "qemu-system-common", "qemu-system-data"),
          # Pointers are signed by qemu's own function: the architecture's is slow to emulate.
-         ["-M", "virt,gic-version=3", "-cpu", "max,pauth-impdef=on"],
+         ["-M", "virt,gic-version=3"], "max,pauth-impdef=on",
          "console=ttyAMA0",
          ("/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib", "/usr/lib")),
 )}
@@ -152,7 +153,7 @@ def boot(emulator, arch, nodes, distances, kernel, initramfs, append, timeout, f
     console, status = os.path.join(folder, "console"), os.path.join(folder, "status")
     open(status, "w", encoding="ascii").close()
     pipes = [os.pipe(), os.pipe()]
-    command = [*emulator.command(), *arch.machine, *processors(nodes), *memory(nodes, distances),
+    command = [*emulator.command(), *arch.machine, "-cpu", arch.cpu, *processors(nodes), *memory(nodes, distances),
                "-accel", "tcg,thread=multi", "-nodefaults", "-no-user-config", "-display", "none",
                "-no-reboot", "-serial", f"file:{console}", "-kernel",
                os.path.join(kernel, "vmlinux"), "-initrd", initramfs, "-append",
