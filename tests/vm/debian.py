@@ -205,7 +205,7 @@ def sysroot(cache, arch):
     with locked(cache):
         if not os.path.isfile(stamp) or open(stamp, encoding="ascii").read().split() != packages:
             shutil.rmtree(folder, ignore_errors=True)
-            apt = Apt(cache, arch.debian)
+            apt = Apt(cache, arch.debian, [SUITE])
             with complete(folder) as draft:
                 os.makedirs(os.path.join(draft, "usr/lib"))
                 os.symlink("usr/lib", os.path.join(draft, "lib"))   # as on the machine itself
