@@ -25,7 +25,8 @@ enum {
 	PERF_CAN_PASS = 4,              /* a block goes to another thread */
 	PERF_CAN_SERVE = 8,             /* any thread gives back any block */
 	PERF_CAN_ALL = 15,
-	PERF_CAN_GROW = 16,             /* any number of blocks */
+	PERF_CAN_FILL = 16,             /* 200,000 blocks and more */
+	PERF_CAN_GROW = 32,             /* and their memory comes when they are leased */
 };
 
 /* Times of single operations, in ticks: linear up to PERF_TAIL_LINEAR, then by powers of two. */

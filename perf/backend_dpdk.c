@@ -41,6 +41,13 @@ static const char *backend_set_up(size_t block_size)
 	return rte_strerror(rte_errno);
 }
 
+/* All of a pool's memory is reserved and written when it is created. */
+static inline const char *backend_set_up_reserved(size_t block_size, size_t blocks)
+{
+	(void)blocks;
+	return backend_set_up(block_size);
+}
+
 static void backend_tear_down(void)
 {
 	rte_mempool_free(the_pool);
@@ -109,6 +116,7 @@ static inline void dpdk_return(struct rte_mempool *pool, struct rte_mempool_cach
 #define BACKEND_NAME DPDK_NAME
 #define BACKEND_TABLE DPDK_TABLE
 #define BACKEND_CAN DPDK_CAN
+#define BACKEND_SET_UP_RESERVED (DPDK_CAN & PERF_CAN_FILL ? backend_set_up_reserved : NULL)
 #define BACKEND_ENTER struct rte_mempool *const pool_ = the_pool;
 #define LEASE() dpdk_lease(pool_, cache_of(pool_))
 #define RETURN(block) dpdk_return(pool_, cache_of(pool_), block)

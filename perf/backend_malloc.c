@@ -32,7 +32,7 @@ static inline void give_many(void *const *blocks, uint32_t n)
 
 #define BACKEND_NAME "malloc"
 #define BACKEND_TABLE perf_malloc
-#define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_GROW)
+#define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_FILL | PERF_CAN_GROW)
 #define BACKEND_ENTER const size_t bytes_ = size; (void)bytes_;
 #define LEASE() malloc(bytes_)
 #define RETURN(block) free(block)

@@ -74,7 +74,7 @@ static void backend_leave(void) {}
 #define BACKEND_AT_REST backend_at_rest
 #define BACKEND_SET_UP_RESERVED backend_set_up_reserved
 #define BACKEND_TRIM backend_trim
-#define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_GROW)
+#define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_FILL | PERF_CAN_GROW)
 #define BACKEND_ENTER struct mews_pool *const pool_ = the_pool;
 #define LEASE_MANY(blocks, n) mews_lease_many(pool_, blocks, n)
 #define RETURN_MANY(blocks, n) mews_return_many(pool_, blocks, n)

@@ -105,7 +105,7 @@ void perf_add_churn(const struct perf_backend *backend)
 	const int64_t churn[] = { perf_smoke() ? 20 : 1000, 0 };
 	static const int64_t one[] = { 1, 0 };
 
-	if (backend->can & PERF_CAN_GROW)
+	if (backend->can & PERF_CAN_FILL)
 		perf_add("churn", backend, run_churn, "threads", 4032, churn);
 	if (backend->at_rest)
 		perf_add("rest", backend, run_rest, "pools", 4032, one);

@@ -49,34 +49,40 @@ static void give_all(const struct filled *filled)
 			filled->backend->give(filled->local.block[i]);
 }
 
+/* Nanoseconds a block to write a word of each page of so many bytes. */
+static double touch_ns(char *memory, size_t bytes, uint64_t blocks)
+{
+	double start = perf_cpu_ns(false);
+
+	for (size_t at = 0; at < bytes; at += 4096)
+		*(volatile char *)(memory + at) = 1;
+	return (perf_cpu_ns(false) - start) / (double)blocks;
+}
+
 /*
- * The limit of growth: nanoseconds the kernel alone takes to back so many bytes with huge pages
- * where it has them, a block's worth each, and to write each page once. Run first: it also makes a
- * virtual machine's host back the pages, which may take twenty times as long and is not the
- * allocator's.
+ * The limits of growth: what the kernel alone takes to back so many bytes with huge pages where it
+ * has them, and what the touch alone takes once it has. Run twice: the first time makes a virtual
+ * machine's host back the pages, which may take twenty times as long and is not the allocator's.
  */
-static double kernel_ns(uint64_t blocks, size_t block_size)
+static void kernel_alone(struct perf_run *run, uint64_t blocks, size_t block_size)
 {
 	size_t bytes = (blocks * block_size + (4u << 20)) & ~(size_t)((2u << 20) - 1);
 	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	double start = perf_cpu_ns(false);
 
 	if (memory == MAP_FAILED)
-		return -1;
+		return;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
-	for (size_t at = 0; at < bytes; at += 4096)
-		*(volatile char *)(memory + at) = 1;
-	start = perf_cpu_ns(false) - start;
+	perf_counter(run, "ns_kernel", touch_ns(memory, bytes, blocks));
+	perf_counter(run, "ns_touch", touch_ns(memory, bytes, blocks));
 	munmap(memory, bytes);
-	return start / (double)blocks;
 }
 
 static void *growth_thread(void *arg)
 {
 	struct filled *filled = arg;
 
-	kernel_ns(filled->count, filled->local.block_size);
-	perf_counter(filled->run, "ns_kernel", kernel_ns(filled->count, filled->local.block_size));
+	for (int i = 0; i < 2; i++)
+		kernel_alone(filled->run, filled->count, filled->local.block_size);
 	filled->backend->enter();
 	while (perf_next(filled->run)) {
 		double ns = perf_cpu_ns(false);
@@ -178,10 +184,10 @@ void perf_add_filled(const struct perf_backend *backend)
 	const int64_t growth[] = { perf_smoke() ? 500 : 50000, 0 };
 	const int64_t reads[] = { perf_smoke() ? 2000 : 200000, 0 };
 
-	if (!(backend->can & PERF_CAN_GROW))
-		return;
-	perf_add("growth", backend, run_growth, "blocks", 4032, growth);
+	if (backend->can & PERF_CAN_GROW)
+		perf_add("growth", backend, run_growth, "blocks", 4032, growth);
 	if (backend->set_up_reserved)
 		perf_add("reserved", backend, run_reserved, "blocks", 4032, growth);
-	perf_add("reads", backend, run_reads, "blocks", 4032, reads);
+	if (backend->can & PERF_CAN_FILL)
+		perf_add("reads", backend, run_reads, "blocks", 4032, reads);
 }

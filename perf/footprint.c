@@ -119,6 +119,6 @@ void perf_add_footprint(const struct perf_backend *backend)
 {
 	static const int64_t keep[] = { 1, 64, 0 };
 
-	if (backend->can & PERF_CAN_GROW)
+	if (backend->can & PERF_CAN_FILL)
 		perf_add("footprint", backend, run_footprint, "keep", 4096, keep);
 }

@@ -65,7 +65,8 @@ static inline void *perf_ring_pop(struct perf_ring *ring)
 static inline void perf_ring_wait(uint32_t *spins)
 {
 	if (++*spins < 64)
-		perf_pause();
+		for (int i = 0; i < 32; i++)
+			perf_pause();
 	else
 		sched_yield();
 }

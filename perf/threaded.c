@@ -19,6 +19,7 @@
 #define SERVE_HELD 256
 #define SERVE_REMOTE 20         /* per cent */
 #define CHUNK 512
+#define PASSES 9
 
 static const char *block_size_up(struct perf_run *run, const struct perf_backend *backend)
 {
@@ -215,23 +216,26 @@ static void run_pass(struct perf_run *run, const void *closure)
 {
 	struct perf_team team = {
 		.backend = closure, .threads = 2 * (int)perf_argument(run, 1), .cpu = 0,
-		.seconds = SECONDS / 2, .prepare = prepare_pass, .chunk = chunk_pass,
+		.seconds = SECONDS / 5, .prepare = prepare_pass, .chunk = chunk_pass,
 	};
-	double ring;
+	double ring[PASSES + 1], with[PASSES], ratio[PASSES];
 
 	perf_counter(run, "round_trip_ns", round_trip_ns());
 	while (perf_next(run)) {
-		ring = ring_ns(run, &team);
-		if (block_size_up(run, closure))
-			return;
-		pass_once(run, &team);
-		team.backend->tear_down();
-		ring = (ring + ring_ns(run, &team)) / 2;
+		ring[0] = ring_ns(run, &team);
+		for (int i = 0; i < PASSES; i++) {
+			if (block_size_up(run, closure))
+				return;
+			pass_once(run, &team);
+			team.backend->tear_down();
+			with[i] = team.wall * 1e9 / (double)(team.operations ? team.operations : 1);
+			ring[i + 1] = ring_ns(run, &team);
+			ratio[i] = 2 * with[i] / (ring[i] + ring[i + 1]);
+		}
 		report(run, &team);
-		perf_counter(run, "ring_ns", ring);
-		if (ring > 0 && team.operations)
-			perf_counter(run, "ratio",
-				     team.wall * 1e9 / (double)team.operations / ring);
+		perf_counter(run, "wall_ns", perf_quantile(with, PASSES, 0.5));
+		perf_counter(run, "ring_ns", perf_quantile(ring, PASSES + 1, 0.5));
+		perf_counter(run, "ratio", perf_quantile(ratio, PASSES, 0.5));
 	}
 }
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What was measured (layer 6): samples, their medians, which are noisy, and what got worse.
+
+Called by plan.py, which adds, and by the writers of the report. Invariant: a figure is the median of
+the runs that others did not disturb, where these are at least half; else of all runs.
+"""
+import json
+import statistics
+
+from rows import ALONE, DPDKS, MALLOCS, ROWS, best
+
+NOISY_SPREAD = 0.2      # the quartiles' distance over the median
+WORSE = 1.10            # the ratio from which --compare tells
+
+
+class Results:
+    def __init__(self):
+        self.samples = {}               # (bench, counter, backend) -> [(value, disturbed)]
+        self.problems = set()
+        self.context = {}
+        self.shares = []                # others' share of the CPUs, a run
+        self.scaling = []               # (CPUs, nodes, KiB fresh, KiB used)
+        self.groups = []                # of rows, that were measured
+
+    def add(self, data, rename, disturbed):
+        """Takes Google Benchmark's JSON."""
+        for bench in (b for b in data["benchmarks"] if b["run_type"] == "iteration"):
+            words = bench["name"].split("/iterations:")[0].split("/")
+            backend = rename.get(words[1], words[1])
+            if bench.get("error_occurred"):
+                self.problems.add(f"{backend}, {words[0]}: {bench['error_message']}")
+                continue
+            key = "/".join([words[0], "*"] + words[2:])
+            for counter, value in bench.items():
+                if isinstance(value, (int, float)):
+                    self.samples.setdefault((key, counter, backend), []).append(
+                        (value, disturbed))
+        self.context.update(data.get("context", {}))
+
+    def values(self, key):
+        samples = self.samples.get(key, [])
+        clean = [value for value, disturbed in samples if not disturbed]
+        return clean if 2 * len(clean) >= len(samples) else [value for value, _ in samples]
+
+    def of(self, row):
+        """Backend -> figure."""
+        return {backend: statistics.median(self.values((bench, counter, backend)))
+                for bench, counter, backend in self.samples
+                if bench == row.bench and counter == row.counter}
+
+    def noisy(self, row, backend):
+        low, middle, high = quartiles(self.values((row.bench, row.counter, backend)))
+        return high - low > NOISY_SPREAD * abs(middle)
+
+    def limit(self, row, figures):
+        """(figure, name) of the row's limit, or None."""
+        if row.limit in ALONE:
+            alone = [statistics.median(self.values(key)) for key in self.samples
+                     if key[0] == row.bench and key[1] == row.limit]
+            return (statistics.median(alone), ALONE[row.limit]) if alone else None
+        return (figures[row.limit], row.limit) if row.limit in figures else None
+
+    def verdict(self, row, figures):
+        """yes, NO, ? where a figure is missing, nothing where there is no bar; ~ where noisy."""
+        if not row.met:
+            return ""
+        met = row.met(figures)
+        if met is None:
+            return "?"
+        decisive = [name for name in row.ours if name in figures]
+        peer = best(figures, MALLOCS + DPDKS)
+        if peer and "ahead" in row.bar + row.title:
+            decisive.append(peer[1])
+        return ("yes" if met else "NO") + (" ~" if any(self.noisy(row, n) for n in decisive) else "")
+
+    def save(self, path, head):
+        rows = {"|".join(key): dict(zip(("low", "median", "high"), quartiles(self.values(key))))
+                for key in sorted(self.samples)}
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(dict(head, figures=rows, scaling=self.scaling), file, indent=1)
+
+
+def quartiles(values):
+    """The same three times for one value; the ends for two."""
+    if len(values) < 3:
+        return min(values), statistics.median(values), max(values)
+    low, _, high = statistics.quantiles(values, n=4)
+    return low, statistics.median(values), high
+
+
+def compare(new, old):
+    """
+    Lines about mews that got worse: by WORSE at least, and by more than both runs' spread. Rows that
+    follow the machine's state of the minute are left out. new, old: what save wrote.
+    """
+    lines = []
+    steady = {(row.bench, row.counter) for row in ROWS if row.steady}
+    for key, now in sorted(new["figures"].items()):
+        bench, counter, backend = key.split("|")
+        before = old["figures"].get(key)
+        if not before or (bench, counter) not in steady or "mews" not in backend:
+            continue
+        if now["median"] > WORSE * before["median"] and now["low"] > before["high"]:
+            ratio = f"{now['median'] / before['median']:.2f} x" if before["median"] > 0 else "from 0"
+            lines.append(f"{bench.replace('*', backend)} {counter}: {before['median']:.4g} -> "
+                         f"{now['median']:.4g} ({ratio})")
+    return lines
