@@ -19,7 +19,7 @@
 #define SERVE_HELD 256
 #define SERVE_REMOTE 20         /* per cent */
 #define CHUNK 512
-#define PASSES 9
+#define PASSES 5
 
 static const char *block_size_up(struct perf_run *run, const struct perf_backend *backend)
 {

@@ -21,6 +21,7 @@ class Results:
         self.shares = []                # others' share of the CPUs, a run
         self.scaling = []               # (CPUs, nodes, KiB fresh, KiB used)
         self.groups = []                # of rows, that were measured
+        self.left_out = 0               # repeated runs for which there was no time
 
     def add(self, data, rename, disturbed):
         """Takes Google Benchmark's JSON."""

@@ -17,8 +17,9 @@ from text import markdown, tables, tally
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-QUICK = {"single": 3, "threads": 2, "pass": 5, "tail": 1, "misses": 3, "churn": 2, "growth": 1,
+QUICK = {"single": 3, "threads": 3, "pass": 5, "tail": 1, "misses": 3, "churn": 3, "growth": 1,
          "reads": 1, "footprint": 1, "sizes": 1, "scaling": 1}
+QUICK_SECONDS, FULL_SECONDS = 150, 3000
 FULL = {"single": 11, "threads": 7, "pass": 25, "tail": 5, "misses": 11, "churn": 9, "growth": 5,
         "reads": 3, "footprint": 3, "sizes": 3, "scaling": 1}
 MARKS = ("<!-- tools/perf writes from here -->", "<!-- to here -->")
@@ -79,7 +80,7 @@ def head_of(args, results, found, missing, seconds, waited):
                         f"runs, medians",
             "Quiet": f"other processes and the host took {100 * shares[len(shares) // 2]:.1f} % of the CPUs "
                      f"in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of {len(shares)}; "
-                     f"waited {waited:.0f} s",
+                     f"waited {waited:.0f} s; {results.left_out} repeated runs left out for lack of time",
         },
         "commands": sorted({p.shown("^(" + "|".join(p.backends[:1]) + ")") for p in found}),
         "mode": "full" if args.full else "quick",
@@ -125,7 +126,8 @@ def main():
     results = Results()
     results.groups = list(rounds)
     quiet, start = Quiet(300 if args.full else 15), time.monotonic()
-    took = plan.measure(plan.tasks(found, rounds), results, quiet, args.timeout)
+    took = plan.measure(plan.tasks(found, rounds), results, quiet, args.timeout,
+                        FULL_SECONDS if args.full else QUICK_SECONDS)
     if "scaling" in rounds and not args.programs:
         plan.scaling(os.path.join(os.environ["PERF_BUILD"], "perf", "perf-bench"), results)
     head = head_of(args, results, found, missing, time.monotonic() - start, quiet.waited)

@@ -149,6 +149,14 @@ class Plan(unittest.TestCase):
         plan.Task(Program("false", "/bin/false", ["mews"]), "single", ["mews"]).run(results, 5)
         self.assertEqual(len(results.problems), 2)
 
+    def test_repetitions_end_with_the_budget(self):
+        results = Results()
+        runs = plan.tasks([Program("true", "/bin/true", ["mews"])], {"single": 5, "tail": 2})
+        plan.measure(runs, results, quiet.Quiet(0), 5, 0)
+        self.assertEqual((len(results.shares), results.left_out), (2, 5))
+        plan.measure(runs, results, quiet.Quiet(0), 5, 100)
+        self.assertEqual((len(results.shares), results.left_out), (9, 5))
+
     def test_the_wait_for_quiet_is_bounded(self):
         waiter, noise = quiet.Quiet(0.6), quiet.Others.share
         quiet.Others.share = lambda self: 1.0
