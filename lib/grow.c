@@ -240,28 +240,39 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 	return true;
 }
 
-/* Windows that may fail in a row: none if strict, else each, and each once more from anywhere. */
-static uint32_t reserve_patience(const struct mews_slabs *s)
+/* Backs more for the count blocks wanted; false where the window gives none. */
+static bool reserve_in(struct mews_slabs *s, uint32_t window, uint64_t count, bool local)
 {
-	return s->plan->node_policy == MEWS_NODE_STRICT ? 1 : 2 * s->windows;
+	uint64_t before = atomic_load(&s->carved);
+	size_t none = 0;
+	int error;
+
+	if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
+	    !reserve_gigabyte(s, window))
+		grow_slab(s, window, local, NULL, &none, &error);
+	return atomic_load(&s->carved) != before;
 }
+
+/*
+ * Rounds over the windows, each when the one before gave nothing: those that CPUs are at home in, all
+ * with memory to spare, all from wherever the kernel finds memory.
+ */
+enum { ROUND_HOME, ROUND_LOCAL, ROUND_ANYWHERE, ROUNDS };
 
 int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 {
-	uint32_t window = 0, failed = 0, patience = reserve_patience(s);
-	uint64_t before;
-	size_t none;
-	int error;
+	bool only_home = s->windows == 1 || s->plan->node_policy == MEWS_NODE_STRICT;
+	uint32_t window, failed = 0, round;
 
-	while ((before = atomic_load(&s->carved)) < count) {
-		none = 0;
-		if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
-		    !reserve_gigabyte(s, window))
-			grow_slab(s, window, failed < s->windows, NULL, &none, &error);
-		failed = atomic_load(&s->carved) == before ? failed + 1 : 0;
-		if (failed == patience)
+	for (window = 0; atomic_load(&s->carved) < count; window = (window + 1) % s->windows) {
+		round = failed / s->windows;
+		if (round == (only_home ? ROUND_LOCAL : ROUNDS))
 			return -ENOMEM;
-		window = (window + 1) % s->windows;
+		if ((round > ROUND_HOME || s->plan->home_windows >> window & 1) &&
+		    reserve_in(s, window, count, round < ROUND_ANYWHERE))
+			failed = 0;
+		else
+			failed++;
 	}
 	return 0;
 }

@@ -138,9 +138,9 @@ size_t mews_slabs_grow_anywhere(struct mews_slabs *slabs, uint32_t window, void 
 				size_t count, int *error);
 
 /*
- * Backs at least count blocks before the pool is used, all windows in turn, by 1 GiB pages where the
- * plan says so; a node that has no more is passed over unless the policy is strict. 0 or -ENOMEM.
- * Not concurrent with anything.
+ * Backs at least count blocks before the pool is used, in turn in all windows that CPUs are at home
+ * in, by 1 GiB pages where the plan says so. Where these have no more, other windows serve, unless
+ * the policy is strict. 0 or -ENOMEM. Not concurrent with anything.
  */
 int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 

@@ -447,8 +447,13 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 	plan->cpu_window = calloc(t->cpu_ids, sizeof(*plan->cpu_window));
 	if (plan->cpu_window == NULL)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < t->cpu_ids; i++)
+	for (uint32_t i = 0; i < t->cpu_ids; i++) {
 		plan->cpu_window[i] = nearest_window(plan, t, node, t->cpu[i].node);
+		if (t->cpu[i].possible && t->cpu[i].allowed)
+			plan->home_windows |= (uint64_t)1 << plan->cpu_window[i];
+	}
+	if (plan->home_windows == 0)    /* no CPU is known to be allowed: any may be */
+		plan->home_windows = UINT64_MAX;
 	return 0;
 }
 

@@ -46,6 +46,7 @@ struct mews_plan {
 	uint32_t nodes;                         /* windows: one a node that gives memory */
 	uint64_t window_bytes;                  /* power of two, multiple of slab_bytes; of each node */
 	uint32_t window_shift;
+	uint64_t home_windows;                  /* bit: a CPU that may be used is at home there */
 	uint32_t cache_capacity;                /* 4 * magazine <= MEWS_CACHE_SLOTS_MAX */
 	uint32_t magazine;                      /* blocks one exchange moves, >= 2 */
 	uint32_t depots;                        /* cache domains, all nodes */

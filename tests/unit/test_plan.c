@@ -330,6 +330,7 @@ static void test_default_pool(void **state)
 	assert_true(plan.hard_limit == 24 * GIB);
 	assert_true(plan.max_blocks == 24 * GIB / (2 * MIB) * 510);
 	assert_int_equal(plan.nodes, 2);
+	assert_true(plan.home_windows == 3);
 	assert_true(plan.window_bytes == 32 * GIB);
 	assert_int_equal(plan.cache_capacity, 256);
 	assert_int_equal(plan.magazine, 64);
@@ -506,6 +507,7 @@ static void test_nodes(void **state)
 	make("node-without-cpus");
 	assert_int_equal(plan.nodes, 3);
 	assert_int_equal(plan.window_node[2], 2);
+	assert_true(plan.home_windows == 3);            /* nobody is at home on node 2 */
 	assert_int_equal(plan.depots, 3);
 	assert_int_equal(plan.window_order[0 * 3 + 1], 2);
 	assert_int_equal(plan.window_order[1 * 3 + 1], 0);

@@ -200,6 +200,27 @@ static void test_reserve(void **state)
 	tear_down(&f);
 }
 
+/* Initial blocks lie where CPUs are at home; elsewhere only if there is no more, and never if strict. */
+static void test_reserve_at_home(void **state)
+{
+	struct fixture f;
+	uint64_t window;
+
+	(void)state;
+	for (int strict = 0; strict < 2; strict++) {
+		set_up(&f, 2, 1024, 0, 100000);
+		f.plan.home_windows = 2;
+		f.plan.node_policy = strict ? MEWS_NODE_STRICT : MEWS_NODE_PREFERRED;
+		window = f.plan.window_bytes / f.plan.slab_bytes * f.plan.slab_blocks;
+		assert_int_equal(mews_slabs_reserve(&f.slabs, window), 0);
+		assert_int_equal(mews_slabs_free(&f.slabs, 0), 0);
+		assert_int_equal(mews_slabs_free(&f.slabs, 1), window);
+		assert_int_equal(mews_slabs_reserve(&f.slabs, window + 1), strict ? -ENOMEM : 0);
+		assert_int_equal(mews_slabs_free(&f.slabs, 0) > 0, !strict);
+		tear_down(&f);
+	}
+}
+
 struct shared {
 	struct fixture f;
 	struct ledger *ledger;
@@ -253,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_misuse_is_told),
 		cmocka_unit_test(test_lowest_first),
 		cmocka_unit_test(test_reserve),
+		cmocka_unit_test(test_reserve_at_home),
 		cmocka_unit_test(test_threads),
 	};
 

@@ -142,6 +142,59 @@ static void test_each_cpu(void **state)
 	place_everywhere(MEWS_NODE_STRICT, MEWS_PAGES_2M, "strict, from 2 MiB pages down");
 }
 
+/* Nodes that no CPU is at home on get no initial blocks; the others get as much each. */
+static void test_initial_blocks(void **state)
+{
+	const uint64_t each = 8 * MIB;
+	struct mews_pool_config config = {
+		.size = sizeof(config), .block_size = 4096, .mode = MEWS_MODE_SERVER,
+	};
+	bool home[NODES_MOST] = { false };
+	struct mews_stats stats;
+	struct mews_pool *pool;
+
+	(void)state;
+	for (unsigned c = 0; c < threads_cpus(); c++)
+		home[nodes_nearest(&nodes, nodes_of_cpu(&nodes, threads_pin(c)), 0)] = true;
+	threads_unpin();
+	for (unsigned i = 0; i < nodes.count; i++)
+		config.initial_blocks += home[i] ? each / 4096 : 0;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	stats = stats_of(pool);
+	for (unsigned i = 0; i < nodes.count; i++)
+		if (home[i])
+			assert_in_range(stats_on(&stats, i)->carved * 4096, each - 2 * MIB,
+					each + 2 * MIB);
+		else if (nodes.node[i].memory)
+			assert_int_equal(stats_on(&stats, i)->carved, 0);
+	agrees_with_kernel(pool);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* What is too long for a block lies on the caller's node, too. */
+static void test_oversize(void **state)
+{
+	const size_t lengths[] = { 5000, 3 * MIB + 5 };
+
+	(void)state;
+	for (unsigned strict = 0; strict < 2; strict++) {
+		struct mews_pool *pool = pool_of(strict ? MEWS_NODE_STRICT : MEWS_NODE_PREFERRED,
+						 MEWS_PAGES_AUTO, 0, 1000);
+
+		for (unsigned c = 0; c < threads_cpus(); c++)
+			for (unsigned i = 0; i < 2; i++) {
+				unsigned node = nodes_of_cpu(&nodes, threads_pin(c));
+				void *block = mews_lease_sized(pool, lengths[i]);
+
+				assert_non_null(block);
+				lies_on(block, lengths[i], nodes_nearest(&nodes, node, 0), "oversize");
+				mews_return(pool, block);
+			}
+		assert_int_equal(mews_pool_dispose(pool), 0);
+	}
+	threads_unpin();
+}
+
 /* A CPU (as threads_pin counts) whose home is, or is not, the node. */
 static unsigned cpu_with_home(unsigned home, bool equal)
 {
@@ -402,6 +455,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_cpu), cmocka_unit_test(test_foreign_returns),
+		cmocka_unit_test(test_initial_blocks), cmocka_unit_test(test_oversize),
 		cmocka_unit_test(test_strict_used_up), cmocka_unit_test(test_preferred_used_up),
 		cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_gigantic_pages),
 	};
