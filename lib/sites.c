@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 #include "../numa/place.h"
 #include "detour.h"
@@ -136,11 +135,17 @@ static void add_records(struct mews_control *control, struct tally *tally)
 		add_record(control, tally, blocks + i);
 }
 
-static int by_leases(const void *one, const void *other)
+/* The site with most leases to the front of what is left. */
+static void choose_next(struct mews_lease_site *site, uint32_t count)
 {
-	const struct mews_lease_site *a = one, *b = other;
+	struct mews_lease_site first = site[0];
+	uint32_t most = 0, i;
 
-	return (a->leases < b->leases) - (a->leases > b->leases);
+	for (i = 1; i < count; i++)
+		if (site[i].leases > site[most].leases)
+			most = i;
+	site[0] = site[most];
+	site[most] = first;
 }
 
 /* Adds up, and moves the sites that have any lease to the front, most leases first. */
@@ -168,7 +173,8 @@ static int tally_up(struct mews_control *control, struct tally *tally)
 			tally->bytes += tally->site[i].bytes;
 			tally->site[tally->sites++] = tally->site[i];
 		}
-	qsort(tally->site, tally->sites, sizeof(*tally->site), by_leases);
+	for (i = 0; i < tally->sites; i++)
+		choose_next(&tally->site[i], tally->sites - i);
 	return 0;
 }
 

@@ -361,6 +361,59 @@ static void test_fork(void **state)
 	end_pool(pool);
 }
 
+struct told_leases {
+	uint64_t known, leases;
+};
+
+static void add_site(void *context, const struct mews_lease_site *site)
+{
+	struct told_leases *told = context;
+
+	told->leases += site->leases;
+	if (site->depth)
+		told->known += site->leases;
+}
+
+static struct told_leases leases_of(struct mews_pool *pool)
+{
+	struct told_leases told = { 0, 0 };
+
+	assert_int_equal(mews_pool_report_leases(pool, add_site, &told), 0);
+	return told;
+}
+
+/* Switched on and off around leases by each of the calls, and the pool as fast as before. */
+static void test_sampled_leases(void **state)
+{
+	struct mews_pool *pool = kind_pool(0, COUNT);
+	static void *blocks[COUNT];
+	void *large;
+
+	(void)state;
+	assert_int_equal(mews_pool_sample_leases(pool, 0), 0);
+	lease_all(pool, blocks, 100);
+	assert_int_equal(mews_pool_sample_leases(pool, 1), 0);
+	lease_all(pool, blocks + 100, 50);
+	assert_int_equal(mews_lease_many(pool, blocks + 150, 50), 50);
+	large = mews_lease_sized(pool, 100000);
+	assert_non_null(large);
+	assert_int_equal(leases_of(pool).known, 101);
+	assert_int_equal(leases_of(pool).leases, 201);
+	mews_return(pool, large);
+	return_all(pool, blocks, 175);
+	assert_int_equal(leases_of(pool).known, 25);
+	assert_int_equal(leases_of(pool).leases, 25);
+	assert_int_equal(mews_pool_sample_leases(pool, 0), 0);
+	assert_int_equal(leases_of(pool).known, 0);
+	assert_int_equal(leases_of(pool).leases, 25);
+	mews_return_many(pool, blocks + 175, 25);
+	lease_all(pool, blocks, 100);
+	return_all(pool, blocks, 100);
+	if (stats_of(pool).path == MEWS_PATH_RSEQ)
+		assert_true(stats_of(pool).cached > 0);
+	end_pool(pool);
+}
+
 const struct CMUnitTest conformance_life[] = {
 	cmocka_unit_test(test_nothing_before_the_first_lease),
 	cmocka_unit_test(test_initial_blocks),
@@ -378,5 +431,6 @@ const struct CMUnitTest conformance_life[] = {
 	cmocka_unit_test(test_many_pools),
 	cmocka_unit_test(test_no_leak),
 	cmocka_unit_test(test_fork),
+	cmocka_unit_test(test_sampled_leases),
 };
 const size_t conformance_life_count = sizeof(conformance_life) / sizeof(conformance_life[0]);

@@ -137,3 +137,37 @@ void ledger_print(struct server *server, FILE *out)
 		fprintf(out, "malloc    not counted: a sanitizer owns it in this build\n");
 	fprintf(out, "ledger    %s\n", ledger_balances(server) ? "balances" : "DOES NOT BALANCE");
 }
+
+static void print_site(void *context, const struct mews_lease_site *site)
+{
+	FILE *out = context;
+	char name[256];
+
+	fprintf(out, "%" PRIu64 " out, %" PRIu64 " bytes", site->leases, site->bytes);
+	if (!site->depth)
+		fprintf(out, ": leased before");
+	else
+		fprintf(out, ", the oldest %.1f s ago by thread %d:", site->oldest_ns / 1e9,
+			(int)site->thread);
+	for (unsigned i = 0; i < site->depth; i++) {
+		mews_address_name(site->stack[i], name, sizeof(name));
+		fprintf(out, "\n    %s", name);
+	}
+	fputc('\n', out);
+}
+
+void ledger_leases(struct mews_pool *pool, FILE *out)
+{
+	static bool recording;
+
+	recording = !recording;
+	if (recording) {
+		fprintf(out, "leases are recorded: %s\n",
+			mews_pool_sample_leases(pool, 1) ? "REFUSED" : "ask again to see them");
+	} else {
+		mews_pool_report_leases(pool, print_site, out);
+		mews_pool_sample_leases(pool, 0);
+		fprintf(out, "leases are not recorded any more\n");
+	}
+	fflush(out);
+}

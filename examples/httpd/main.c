@@ -175,9 +175,13 @@ static void wait_for_signal(struct mews_pool *pool, const sigset_t *signals)
 {
 	const struct timespec second = { .tv_sec = 1 };
 	uint64_t growths = 0;
+	int number;
 
-	while (sigtimedwait(signals, NULL, &second) < 0)
-		trim(pool, &growths);
+	while ((number = sigtimedwait(signals, NULL, &second)) < 0 || number == SIGUSR1)
+		if (number < 0)
+			trim(pool, &growths);
+		else if (pool)
+			ledger_leases(pool, stdout);
 }
 
 /* Waits a second for what is still out; by now nothing should be. */
@@ -231,6 +235,7 @@ int main(int argc, char **argv)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);   /* for all threads: main alone takes them */
 	raise_file_limit();
 	request_setup();

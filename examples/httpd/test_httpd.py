@@ -153,6 +153,26 @@ class Case:
             self.assertLess(time.monotonic(), end, f"{out} buffers are out, not {least}")
             time.sleep(0.05)
 
+    def test_who_holds_blocks(self):
+        """A client that stops in the midst of a body holds a block; SIGUSR1 twice says who leased it."""
+        self.server.process.send_signal(signal.SIGUSR1)
+        if self.allocator == "malloc":
+            return
+        self.assertIn("are recorded", self.server.process.stdout.readline())
+        before, end = self.server.out(), time.monotonic() + 20
+        client = self.server.connect()
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        while self.server.out() <= before:
+            self.assertLess(time.monotonic(), end, "the client holds no block")
+            time.sleep(0.05)
+        self.server.process.send_signal(signal.SIGUSR1)
+        text = ""
+        while "any more" not in text:
+            text += self.server.process.stdout.readline()
+        self.assertRegex(text, r"[1-9]\d* out, \d+ bytes, the oldest [0-9.]+ s ago by thread \d+:\n"
+                         r"    .*httpd\+0x[0-9a-f]+")
+        client.close()
+
     def test_routes(self):
         get = lambda path: self.server.request("GET", path)
         self.assertEqual(get("/plaintext")[2], b"Hello, World!")
