@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "plan.h"
+#include "words.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -36,46 +37,6 @@ struct input {
 	const struct mews_limits *limits;
 	const struct mews_plan_request *request;
 };
-
-/* A number in words for a reason, passed by value so that a format can hold several. */
-struct words {
-	char text[32];
-};
-
-/* 1234567 -> "1,234,567" */
-static struct words count(uint64_t value)
-{
-	struct words raw, out;
-	int length = snprintf(raw.text, sizeof(raw.text), "%llu", (unsigned long long)value);
-	int at = 0;
-
-	for (int i = 0; i < length; i++) {
-		if (i > 0 && (length - i) % 3 == 0)
-			out.text[at++] = ',';
-		out.text[at++] = raw.text[i];
-	}
-	out.text[at] = 0;
-	return out;
-}
-
-/* "4,032 B", "2 MiB", "17.5 GiB": exact below 64 KiB, else to a tenth. */
-static struct words bytes(uint64_t value)
-{
-	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB" };
-	struct words out;
-	uint64_t size = KIB;
-	int i = 0;
-
-	if (value < 64 * KIB) {
-		snprintf(out.text, sizeof(out.text), "%.20s B", count(value).text);
-		return out;
-	}
-	for (; i < 3 && value >= size << 10; i++)
-		size <<= 10;
-	snprintf(out.text, sizeof(out.text), value % size == 0 ? "%.0f %s" : "%.1f %s",
-		 (double)value / (double)size, unit[i]);
-	return out;
-}
 
 __attribute__((format(printf, 2, 3)))
 static void because(struct mews_plan *plan, const char *format, ...)
@@ -181,12 +142,12 @@ static void decide_hard_limit(struct mews_plan *plan, const struct input *in)
 		source = "the cgroup's memory.high";
 	}
 	plan->hard_limit = whole / 4 * 3;
-	because(plan, "hard limit %s = 75 %% of %s (%.110s)", bytes(plan->hard_limit).text,
-		bytes(whole).text, source);
+	because(plan, "hard limit %s = 75 %% of %s (%.110s)", mews_bytes(plan->hard_limit).text,
+		mews_bytes(whole).text, source);
 	if (l->address_space / 2 < plan->hard_limit) {
 		plan->hard_limit = l->address_space / 2;
 		because(plan, "hard limit lowered to %s = half of RLIMIT_AS %s",
-			bytes(plan->hard_limit).text, bytes(l->address_space).text);
+			mews_bytes(plan->hard_limit).text, mews_bytes(l->address_space).text);
 	}
 }
 
@@ -204,7 +165,7 @@ static void decide_mode(struct mews_plan *plan, const struct input *in)
 	} else if (plan->hard_limit < SMALL_LIMIT) {
 		plan->mode = MEWS_MODE_WORKSTATION;
 		because(plan, "mode workstation: hard limit %s is below 256 MiB",
-			bytes(plan->hard_limit).text);
+			mews_bytes(plan->hard_limit).text);
 	} else {
 		plan->mode = MEWS_MODE_SERVER;
 		because(plan, "mode server: %u usable CPUs and at least 256 MiB of hard limit", cpus);
@@ -229,7 +190,7 @@ static void decide_colour(struct mews_plan *plan)
 	plan->cell_bytes = plan->cell_blocks * plan->stride + LINE;
 	because(plan, "spacing coloured: 64 B after every %u blocks (%.1f %%), since a stride of "
 		"%s puts all first lines into %u of 64 L1 sets", plan->cell_blocks,
-		6400.0 / (double)plan->cell_bytes, bytes(plan->stride).text,
+		6400.0 / (double)plan->cell_bytes, mews_bytes(plan->stride).text,
 		(unsigned)(spread >= L1_WAY ? 1 : L1_WAY / spread));
 }
 
@@ -242,9 +203,9 @@ static void decide_block(struct mews_plan *plan, const struct input *in)
 	plan->alignment = r->alignment == 0 ? LINE : r->alignment;
 	plan->stride = round_up(room, plan->alignment);
 	because(plan, "block %s usable in a stride of %s = %s rounded up to the alignment of %s",
-		bytes(plan->block_size).text, bytes(plan->stride).text,
-		r->block_size == 0 ? "Kestrel's 4,096 B" : bytes(room).text,
-		bytes(plan->alignment).text);
+		mews_bytes(plan->block_size).text, mews_bytes(plan->stride).text,
+		r->block_size == 0 ? "Kestrel's 4 KiB" : mews_bytes(room).text,
+		mews_bytes(plan->alignment).text);
 	decide_colour(plan);
 }
 
@@ -320,8 +281,8 @@ static void decide_slab(struct mews_plan *plan, const struct input *in)
 	}
 	plan->slab_bytes = slab;
 	plan->slab_blocks = (uint32_t)blocks_in(plan, slab);
-	because(plan, "slab %s of %s blocks, %s unused (%.2f %%): %s", bytes(slab).text,
-		count(plan->slab_blocks).text, bytes(unused_in(plan, slab)).text,
+	because(plan, "slab %s of %s blocks, %s unused (%.2f %%): %s", mews_bytes(slab).text,
+		mews_number(plan->slab_blocks).text, mews_bytes(unused_in(plan, slab)).text,
 		100.0 * (double)unused_in(plan, slab) / (double)slab, why);
 }
 
@@ -344,10 +305,10 @@ static void tell_max_blocks(struct mews_plan *plan, const struct input *in)
 
 	if (in->request->max_blocks == 0)
 		because(plan, "at most %s blocks = %s of whole slabs in the hard limit",
-			count(plan->max_blocks).text, bytes(size).text);
+			mews_number(plan->max_blocks).text, mews_bytes(size).text);
 	else
-		because(plan, "at most %s blocks (%s): asked for%s", count(plan->max_blocks).text,
-			bytes(size).text, size > plan->hard_limit ?
+		because(plan, "at most %s blocks (%s): asked for%s", mews_number(plan->max_blocks).text,
+			mews_bytes(size).text, size > plan->hard_limit ?
 			"; more than the hard limit, which then will not hold them" : "");
 }
 
@@ -365,7 +326,7 @@ static void decide_max_blocks(struct mews_plan *plan, const struct input *in)
 	tell_max_blocks(plan, in);
 	if (plan->max_blocks > room) {
 		because(plan, "lowered to %s blocks: %u windows of %s are what the address space "
-			"gives (%s)", count(room).text, plan->nodes, bytes(bound).text,
+			"gives (%s)", mews_number(room).text, plan->nodes, mews_bytes(bound).text,
 			in->limits->address_space / 4 < ADDRESS_SPACE_MAX ?
 			"a quarter of RLIMIT_AS" : "an eighth of 47 bits");
 		plan->max_blocks = room;
@@ -374,7 +335,7 @@ static void decide_max_blocks(struct mews_plan *plan, const struct input *in)
 				   plan->slab_bytes);
 	plan->window_shift = (uint32_t)__builtin_ctzll(plan->window_bytes);
 	because(plan, "%u window%s of %s address space: one a node that gives memory", plan->nodes,
-		plan->nodes == 1 ? "" : "s", bytes(plan->window_bytes).text);
+		plan->nodes == 1 ? "" : "s", mews_bytes(plan->window_bytes).text);
 }
 
 static bool gives_memory(const struct mews_topology_node *node)
@@ -478,8 +439,8 @@ static void decide_cache(struct mews_plan *plan, const struct input *in)
 		plan->magazine -= plan->magazine % 4;
 	plan->cache_capacity = 4 * plan->magazine;
 	because(plan, "cache of %u blocks a CPU = L2 %s%s / %s%s; four magazines of %u",
-		plan->cache_capacity, bytes(l2).text,
-		in->topology->l2_bytes == 0 ? " (assumed)" : "", bytes(plan->stride).text, why,
+		plan->cache_capacity, mews_bytes(l2).text,
+		in->topology->l2_bytes == 0 ? " (assumed)" : "", mews_bytes(plan->stride).text, why,
 		plan->magazine);
 }
 
@@ -556,8 +517,8 @@ static void decide_depot_size(struct mews_plan *plan, const struct input *in, ui
 	plan->depot_magazines = (uint32_t)share;
 	because(plan, "%u depot%s, one an L3 of a window; each keeps %u magazines = half of L3 "
 		"%s%s / %s / %u blocks%s%s", plan->depots, plan->depots == 1 ? "" : "s",
-		plan->depot_magazines, bytes(l3).text,
-		in->topology->l3_bytes == 0 ? " (assumed)" : "", bytes(plan->stride).text,
+		plan->depot_magazines, mews_bytes(l3).text,
+		in->topology->l3_bytes == 0 ? " (assumed)" : "", mews_bytes(plan->stride).text,
 		plan->magazine, small ? ", an eighth" : "", why);
 }
 
@@ -612,9 +573,9 @@ static int decide_growth(struct mews_plan *plan, const struct input *in, char *e
 	plan->growth_slabs = (uint32_t)least(slabs, slabs_for(plan, plan->max_blocks));
 	plan->initial_blocks = in->request->initial_blocks;
 	because(plan, "starts with %s blocks, grows by %u slab%s (%s) at least",
-		count(plan->initial_blocks).text, plan->growth_slabs,
+		mews_number(plan->initial_blocks).text, plan->growth_slabs,
 		plan->growth_slabs == 1 ? "" : "s",
-		bytes(plan->growth_slabs * (uint64_t)plan->slab_bytes).text);
+		mews_bytes(plan->growth_slabs * (uint64_t)plan->slab_bytes).text);
 	if (plan->initial_blocks <= plan->max_blocks)
 		return 0;
 	refuse(error, "initial_blocks: more than memory or address space can hold here");
@@ -632,8 +593,8 @@ static void decide_rest(struct mews_plan *plan, const struct input *in)
 	plan->node_policy = in->request->node_policy;
 	plan->idle_bytes = idle * plan->stride;
 	because(plan, "caches and depots keep %s at most when all is free: %s blocks",
-		bytes(plan->idle_bytes).text, count(idle).text);
-	because(plan, "oversize leases up to %s each: %s", bytes(plan->oversize_limit).text,
+		mews_bytes(plan->idle_bytes).text, mews_number(idle).text);
+	because(plan, "oversize leases up to %s each: %s", mews_bytes(plan->oversize_limit).text,
 		in->request->oversize_limit == 0 ? "the default" : "asked for");
 	because(plan, "node policy %s", plan->node_policy == MEWS_NODE_STRICT ?
 		"strict: a node without memory refuses" : "preferred: else the next nearest serves");

@@ -339,8 +339,8 @@ static void test_default_pool(void **state)
 	assert_int_equal(plan.page_top, MEWS_PAGES_2M);
 	assert_int_equal(plan.growth_slabs, 1);
 	assert_true(plan.oversize_limit == GIB);
-	assert_true(said("block 4,032 B usable in a stride of 4,096 B"));
-	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4,096 B"));
+	assert_true(said("block 4,032 B usable in a stride of 4 KiB"));
+	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4 KiB"));
 	assert_true(said("hard limit 24 GiB = 75 % of 32 GiB"));
 }
 

@@ -47,7 +47,7 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 	fprintf(out,
 		".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
 		"%s.\n * The library reads no environment variables.\n */\n",
-		p->cache_capacity, p->depots, p->depot_magazines, topo_bytes(p->slab_bytes).text);
+		p->cache_capacity, p->depots, p->depot_magazines, mews_bytes(p->slab_bytes).text);
 	fputs("static const struct mews_pool_config config = {\n"
 	      "\t.size = sizeof(struct mews_pool_config),\n", out);
 	put_block(view, out);

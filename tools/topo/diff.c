@@ -101,7 +101,7 @@ static void put_value(const cJSON *value, FILE *out)
 		fputs("unknown or none", out);
 	} else if (cJSON_IsNumber(value) && value->valuedouble >= 0 &&
 		   value->valuedouble == (double)(uint64_t)value->valuedouble) {
-		fputs(topo_count((uint64_t)value->valuedouble).text, out);
+		fputs(mews_number((uint64_t)value->valuedouble).text, out);
 	} else if (cJSON_IsObject(value)) {
 		fputs("known", out);
 	} else {

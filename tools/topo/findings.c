@@ -80,8 +80,8 @@ static void look_at_huge(struct topo_view *view, uint32_t index)
 		     "%s of %s 2 MiB pages free on node %u, the "
 		     "pool wants %s: echo %llu > /sys/devices/system/node/node%u/hugepages/"
 		     "hugepages-2048kB/nr_hugepages, or expect %s for the rest",
-		     topo_count(huge->free).text, topo_count(huge->total).text, os_index,
-		     topo_count(target).text,
+		     mews_number(huge->free).text, mews_number(huge->total).text, os_index,
+		     mews_number(target).text,
 		     (unsigned long long)(huge->total - huge->free + target), os_index,
 		     else_expect(view));
 }
@@ -153,7 +153,7 @@ static void look_at_limits(struct topo_view *view)
 		find(view, TOPO_NOTE, "memory-high",
 		     "memory.high, %s, slows the process down before "
 		     "memory.max stops it: the hard limit follows memory.high",
-		     topo_bytes(l->memory_high).text);
+		     mews_bytes(l->memory_high).text);
 	if (view->topology->l2_bytes == 0)
 		find(view, TOPO_NOTE, "caches-unknown", "the machine tells no L2 cache: the plan "
 		     "assumes 1 MiB");
@@ -172,18 +172,18 @@ static void look_at_size(struct topo_view *view)
 		find(view, TOPO_WARNING, "address-space",
 		     "%s blocks asked for, address space gives %s: "
 		     "raise RLIMIT_AS (ulimit -v)",
-		     topo_count(asked).text, topo_count(p->max_blocks).text);
+		     mews_number(asked).text, mews_number(p->max_blocks).text);
 	if (bytes > p->hard_limit)
 		find(view, TOPO_WARNING, "above-hard-limit",
 		     "%s blocks take %s, the hard limit is %s: "
 		     "lower --max-blocks, or raise the memory limit (%.120s)",
-		     topo_count(asked).text, topo_bytes(bytes).text, topo_bytes(p->hard_limit).text,
+		     mews_number(asked).text, mews_bytes(bytes).text, mews_bytes(p->hard_limit).text,
 		     view->limits.memory == MEWS_UNLIMITED ? "the memory of the nodes decides" :
 		     view->limits.memory_source);
 	else if (view->memory.available != TOPO_UNKNOWN && bytes > view->memory.available)
 		find(view, TOPO_WARNING, "little-memory",
-		     "%s blocks take %s, and %s is available now", topo_count(asked).text,
-		     topo_bytes(bytes).text, topo_bytes(view->memory.available).text);
+		     "%s blocks take %s, and %s is available now", mews_number(asked).text,
+		     mews_bytes(bytes).text, mews_bytes(view->memory.available).text);
 }
 
 void topo_findings_make(struct topo_view *view)

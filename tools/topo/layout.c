@@ -54,13 +54,13 @@ static void title_node(struct topo_box *box)
 		append(box, ": no memory");
 		return;
 	}
-	append(box, ": %s", topo_bytes(box->bytes).text);
+	append(box, ": %s", mews_bytes(box->bytes).text);
 	if (box->bytes_most != box->bytes)
-		append(box, " to %s", topo_bytes(box->bytes_most).text);
+		append(box, " to %s", mews_bytes(box->bytes_most).text);
 	if (box->ids.count > 1)
 		append(box, " each");
 	if (box->free != TOPO_UNKNOWN)
-		append(box, ", %s free%s", topo_bytes(box->free).text,
+		append(box, ", %s free%s", mews_bytes(box->free).text,
 		       box->ids.count > 1 ? " in all" : "");
 }
 
@@ -73,9 +73,9 @@ static void title(struct topo_box *box, const struct topo_view *view)
 	if (box->kind == KIND_NODE)
 		title_node(box);
 	if (box->kind == KIND_L3 && t->l3_bytes > 0 && t->l3_domains == 1)
-		append(box, ": %s", topo_bytes(t->l3_bytes).text);
+		append(box, ": %s", mews_bytes(t->l3_bytes).text);
 	if (box->kind == KIND_L2 && t->l2_bytes > 0 && t->l2_domains == 1)
-		append(box, ": %s", topo_bytes(t->l2_bytes).text);
+		append(box, ": %s", mews_bytes(t->l2_bytes).text);
 	for (size_t i = 0; i < box->children; i++)
 		title(&box->child[i], view);
 }

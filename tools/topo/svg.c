@@ -188,7 +188,7 @@ static void tell_limits(struct paper *paper, const struct topo_view *view)
 	if (l->quota_cpus > 0)
 		entry(paper, "quota", "%.4g CPUs [%s]", l->quota_cpus, l->quota_source);
 	if (l->memory != MEWS_UNLIMITED)
-		entry(paper, "memory limit", "%s [%s]", topo_bytes(l->memory).text,
+		entry(paper, "memory limit", "%s [%s]", mews_bytes(l->memory).text,
 		      l->memory_source);
 	if (view->sequences.known)
 		entry(paper, "path", "%s: %s", view->sequences.usable ? "rseq" : "fallback",
@@ -200,8 +200,8 @@ static void tell_huge(struct paper *paper, const struct topo_memory *m)
 	for (uint32_t i = 0; i < m->huge_sizes; i++)
 		if (m->huge[i].total != TOPO_UNKNOWN && m->huge[i].free != TOPO_UNKNOWN)
 			entry(paper, "huge pages", "%s: %s, %s free",
-			      topo_bytes(m->huge[i].size).text, topo_count(m->huge[i].total).text,
-			      topo_count(m->huge[i].free).text);
+			      mews_bytes(m->huge[i].size).text, mews_number(m->huge[i].total).text,
+			      mews_number(m->huge[i].free).text);
 	if (m->thp[0] != 0)
 		entry(paper, "THP", "%s", m->thp);
 }
@@ -211,7 +211,7 @@ static void tell_plan(struct paper *paper, const struct topo_view *view)
 	const struct mews_plan *p = &view->plan;
 	char text[128];
 
-	snprintf(text, sizeof(text), "Plan of a pool of %s blocks", topo_bytes(p->block_size).text);
+	snprintf(text, sizeof(text), "Plan of a pool of %s blocks", mews_bytes(p->block_size).text);
 	table_head(paper, text);
 	for (uint32_t i = 1; i < p->reasons; i++)
 		table_line(paper, i == 1 ? "because" : "", p->reason[i]);
@@ -246,10 +246,10 @@ static void open_paper(struct paper *paper, const struct topo_view *view, double
 	snprintf(text, sizeof(text),
 		 "packages: %u, cores: %u, CPUs: %u, nodes: %u, memory: %s; smallest "
 		 "L1d %s, L2 %s, L3 %s; mews-topo %s",
-		 t->packages, t->cores, t->cpus, t->node_count, topo_bytes(t->memory).text,
-		 t->l1_bytes ? topo_bytes(t->l1_bytes).text : "?",
-		 t->l2_bytes ? topo_bytes(t->l2_bytes).text : "?",
-		 t->l3_bytes ? topo_bytes(t->l3_bytes).text : "?", mews_version());
+		 t->packages, t->cores, t->cpus, t->node_count, mews_bytes(t->memory).text,
+		 t->l1_bytes ? mews_bytes(t->l1_bytes).text : "?",
+		 t->l2_bytes ? mews_bytes(t->l2_bytes).text : "?",
+		 t->l3_bytes ? mews_bytes(t->l3_bytes).text : "?", mews_version());
 	text_at(paper->out, MARGIN, 50, "fill=\"#627d98\"", text);
 }
 

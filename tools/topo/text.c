@@ -72,9 +72,9 @@ static size_t list_of(const struct topo_view *view, bool (*which)(const struct m
 }
 
 /* "1 node", "2 nodes" */
-static struct topo_words some(uint32_t count, const char *noun)
+static struct mews_words some(uint32_t count, const char *noun)
 {
-	struct topo_words words;
+	struct mews_words words;
 
 	snprintf(words.text, sizeof(words.text), "%u %s%s", count, noun, count == 1 ? "" : "s");
 	return words;
@@ -89,7 +89,7 @@ static void write_title(const struct topo_term *term, const struct topo_view *vi
 	snprintf(text, sizeof(text), "mews-topo %s: %s: %s, %s, %s, %s, %s", mews_version(),
 		 view->source, some(t->packages, "package").text, some(t->cores, "core").text,
 		 some(t->cpus, "CPU").text, some(t->node_count, "node").text,
-		 topo_bytes(t->memory).text);
+		 mews_bytes(t->memory).text);
 	topo_wrap(term, 0, 2, text);
 	if (m->kernel[0] != 0) {
 		snprintf(text, sizeof(text), "Linux %s%s%s%s%s", m->kernel,
@@ -100,11 +100,11 @@ static void write_title(const struct topo_term *term, const struct topo_view *vi
 	fputc('\n', term->out);
 }
 
-static struct topo_words cache_size(size_t bytes)
+static struct mews_words cache_size(size_t bytes)
 {
-	struct topo_words unknown = { "unknown" };
+	struct mews_words unknown = { "unknown" };
 
-	return bytes == 0 ? unknown : topo_bytes(bytes);
+	return bytes == 0 ? unknown : mews_bytes(bytes);
 }
 
 static void write_picture(const struct topo_term *term, const struct topo_view *view)
@@ -153,14 +153,14 @@ static void put_known(char *to, size_t size, uint64_t value, bool bytes)
 	if (value == TOPO_UNKNOWN)
 		snprintf(to, size, "-");
 	else
-		snprintf(to, size, "%s", bytes ? topo_bytes(value).text : topo_count(value).text);
+		snprintf(to, size, "%s", bytes ? mews_bytes(value).text : mews_number(value).text);
 }
 
-static struct topo_words size_title(uint64_t size)
+static struct mews_words size_title(uint64_t size)
 {
-	struct topo_words title;
+	struct mews_words title;
 
-	snprintf(title.text, sizeof(title.text), "%.12s pages", topo_bytes(size).text);
+	snprintf(title.text, sizeof(title.text), "%.12s pages", mews_bytes(size).text);
 	return title;
 }
 
@@ -183,7 +183,7 @@ static void write_node(const struct topo_term *term, const struct topo_view *vie
 	put_known(free_bytes, sizeof(free_bytes), more->free, true);
 	fprintf(term->out, "  %-5u %4u  %-7s %10s %10s", node->os_index, node->cpus,
 		node->allowed ? "yes" : "no",
-		node->memory == 0 ? "none" : topo_bytes(node->memory).text, free_bytes);
+		node->memory == 0 ? "none" : mews_bytes(node->memory).text, free_bytes);
 	for (uint32_t i = 0; i < view->memory.huge_sizes && i < 2; i++)
 		write_huge(term, &more->huge[i]);
 	fputc('\n', term->out);
@@ -257,7 +257,7 @@ static void write_memory(const struct topo_term *term, const struct topo_view *v
 		line(term, "THP", "%s (defrag %s, shmem %s)", word_or_unknown(m->thp),
 		     word_or_unknown(m->thp_defrag), word_or_unknown(m->thp_shmem));
 	if (m->available != TOPO_UNKNOWN)
-		line(term, "available", "%s", topo_bytes(m->available).text);
+		line(term, "available", "%s", mews_bytes(m->available).text);
 	if (!view->limits_known) {
 		line(term, "limit", "unknown");
 		return;
@@ -266,11 +266,11 @@ static void write_memory(const struct topo_term *term, const struct topo_view *v
 		line(term, "limit", "none%s", l->cgroup_version == 0 ? " (no cgroup found)" :
 		     l->cgroup_version == 1 ? " (cgroup v1)" : " (cgroup v2)");
 	else
-		line(term, "limit", "%s [%s]", topo_bytes(l->memory).text, l->memory_source);
+		line(term, "limit", "%s [%s]", mews_bytes(l->memory).text, l->memory_source);
 	if (l->memory_high != MEWS_UNLIMITED)
-		line(term, "memory.high", "%s", topo_bytes(l->memory_high).text);
+		line(term, "memory.high", "%s", mews_bytes(l->memory_high).text);
 	if (l->address_space != MEWS_UNLIMITED)
-		line(term, "RLIMIT_AS", "%s", topo_bytes(l->address_space).text);
+		line(term, "RLIMIT_AS", "%s", mews_bytes(l->address_space).text);
 }
 
 static void write_membarrier(const struct topo_term *term, int commands)
@@ -309,7 +309,7 @@ static void write_plan(const struct topo_term *term, const struct topo_view *vie
 	const struct mews_plan *p = &view->plan;
 	char text[256];
 
-	snprintf(text, sizeof(text), "Plan of a pool of %s blocks", topo_bytes(p->block_size).text);
+	snprintf(text, sizeof(text), "Plan of a pool of %s blocks", mews_bytes(p->block_size).text);
 	heading(term, text);
 	/* The first reason names the machine, as the title does. */
 	for (uint32_t i = 1; i < p->reasons; i++) {

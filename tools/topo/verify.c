@@ -253,7 +253,7 @@ static void write_matrix(const struct trial *trial)
 	for (uint32_t from = 0; from < t->node_count; from++) {
 		fprintf(trial->out, "\n%10u", t->node[from].os_index);
 		for (uint32_t to = 0; to < t->node_count; to++)
-			fprintf(trial->out, "%10s", topo_count(
+			fprintf(trial->out, "%10s", mews_number(
 				trial->matrix[(size_t)from * t->node_count + to]).text);
 	}
 	fputc('\n', trial->out);
@@ -286,11 +286,11 @@ static void add_nodes(const struct mews_stats *stats, struct mews_backing *sum)
 static void write_pages(const struct trial *trial, const struct mews_backing *got)
 {
 	fprintf(trial->out, "\npages got: 1 GiB %s, 2 MiB %s, asked for THP %s, base %s\n",
-		topo_bytes(got->pages_1g).text, topo_bytes(got->pages_2m).text,
-		topo_bytes(got->thp).text, topo_bytes(got->base).text);
+		mews_bytes(got->pages_1g).text, mews_bytes(got->pages_2m).text,
+		mews_bytes(got->thp).text, mews_bytes(got->base).text);
 	fprintf(trial->out, "by smaps, the last CPU's blocks: %s hugetlb, %s THP of %s mapped\n",
-		topo_bytes(trial->hugetlb).text, topo_bytes(trial->thp).text,
-		topo_bytes(trial->mapped).text);
+		mews_bytes(trial->hugetlb).text, mews_bytes(trial->thp).text,
+		mews_bytes(trial->mapped).text);
 }
 
 /* A slab below a huge page that grows by less than one is planned to lie on base pages. */
@@ -304,12 +304,12 @@ static void judge_pages(struct trial *trial, const struct mews_backing *got)
 	if (p->page_top <= MEWS_PAGES_2M && got->thp + got->base > 0)
 		fault(trial,
 		      "%s of the pool lie on smaller pages than the reserved ones planned for",
-		      topo_bytes(got->thp + got->base).text);
+		      mews_bytes(got->thp + got->base).text);
 	else if (got->base > 0)
-		fault(trial, "%s of the pool lie on base pages", topo_bytes(got->base).text);
+		fault(trial, "%s of the pool lie on base pages", mews_bytes(got->base).text);
 	if (got->thp > 0 && trial->hugetlb == 0 && trial->thp < trial->mapped)
 		fault(trial, "the kernel gave huge pages to %s of %s where all was asked for",
-		      topo_bytes(trial->thp).text, topo_bytes(trial->mapped).text);
+		      mews_bytes(trial->thp).text, mews_bytes(trial->mapped).text);
 }
 
 static void judge(struct trial *trial)
@@ -332,17 +332,17 @@ static void judge(struct trial *trial)
 		      trial->view->plan.cache_capacity);
 	if (stats.leased != 0)
 		fault(trial, "blocks that are out though all were returned: %s",
-		      topo_count(stats.leased).text);
+		      mews_number(stats.leased).text);
 	judge_pages(trial, &got);
 	if (trial->untold > 0)
 		fault(trial, "the kernel does not tell the node of pages: %s",
-		      topo_count(trial->untold).text);
+		      mews_number(trial->untold).text);
 	if (trial->local + trial->untold < trial->pages)
 		fault(trial, "pages on another node than the CPU's: %s",
-		      topo_count(trial->pages - trial->local - trial->untold).text);
+		      mews_number(trial->pages - trial->local - trial->untold).text);
 	if (got.unbound > 0)
 		fault(trial, "binding to the node was refused for %s",
-		      topo_bytes(got.unbound).text);
+		      mews_bytes(got.unbound).text);
 }
 
 /* 100 is all, and never a round number for nearly all. */
@@ -363,7 +363,7 @@ int topo_verify(const struct topo_view *view, FILE *out)
 	trial.matrix = topo_alloc((size_t)t->node_count * t->node_count, sizeof(*trial.matrix));
 	trial.latency = topo_alloc(t->cpu_ids, sizeof(*trial.latency));
 	fprintf(out, "mews-topo %s: a pool of %s blocks, %zu leased on each allowed CPU\n",
-		mews_version(), topo_bytes(view->plan.block_size).text, blocks_for(&trial));
+		mews_version(), mews_bytes(view->plan.block_size).text, blocks_for(&trial));
 	try_cpus(&trial);
 	write_matrix(&trial);
 	write_latency(&trial);

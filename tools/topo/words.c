@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Words (mews-topo): numbers, sizes, lists of ids and errors as people read them. Called by every
- * part that writes. Keeps no state.
+ * Words (mews-topo): lists of ids and errors as people read them. Called by every part that writes.
+ * Keeps no state.
  */
 #define _GNU_SOURCE 1
 #include <stdarg.h>
@@ -22,43 +22,6 @@ int topo_fail(const char *format, ...)
 	va_end(list);
 	fputc('\n', stderr);
 	return -1;
-}
-
-struct topo_words topo_count(uint64_t value)
-{
-	struct topo_words raw, out;
-	int length = snprintf(raw.text, sizeof(raw.text), "%llu", (unsigned long long)value);
-	int at = 0;
-
-	for (int i = 0; i < length; i++) {
-		if (i > 0 && (length - i) % 3 == 0)
-			out.text[at++] = ',';
-		out.text[at++] = raw.text[i];
-	}
-	out.text[at] = 0;
-	return out;
-}
-
-struct topo_words topo_bytes(uint64_t value)
-{
-	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB" };
-	struct topo_words out;
-	uint64_t size = 1024;
-	int i = 0;
-
-	if (value == UINT64_MAX) {
-		snprintf(out.text, sizeof(out.text), "unlimited");
-		return out;
-	}
-	if (value == 0 || (value < 65536 && value % 1024 != 0)) {
-		snprintf(out.text, sizeof(out.text), "%.40s B", topo_count(value).text);
-		return out;
-	}
-	for (; i < 3 && value >= size << 10; i++)
-		size <<= 10;
-	snprintf(out.text, sizeof(out.text), value % size == 0 ? "%.0f %s" : "%.1f %s",
-		 (double)value / (double)size, unit[i]);
-	return out;
 }
 
 void *topo_alloc(size_t count, size_t size)

@@ -1,29 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Words (mews-topo): numbers, sizes and lists of ids as people read them, and small growing arrays
- * of ids. Called by every part that writes. Texts are passed by value, so that one printf can hold
- * several.
+ * Words (mews-topo): lists of ids as people read them, and small growing arrays of ids; numbers and
+ * sizes are in numa/words.h. Called by every part that writes.
  */
 #ifndef TOPO_WORDS_H
 #define TOPO_WORDS_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-struct topo_words {
-	char text[64];
-};
+#include "numa/words.h"
 
 struct topo_ids {
 	uint32_t *id;
 	size_t count, room;
 };
-
-/* 1234567 -> "1,234,567" */
-struct topo_words topo_count(uint64_t value);
-
-/* "4,032 B", "2 MiB", "17.5 GiB": exact below 64 KiB, else to a tenth. UINT64_MAX: "unlimited". */
-struct topo_words topo_bytes(uint64_t value);
 
 /* Adds an id. Memory for ids is little: the program ends where there is none. */
 void topo_ids_add(struct topo_ids *ids, uint32_t id);
