@@ -179,6 +179,26 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 	return got;
 }
 
+#define PATIENCE_CROWD 200
+
+/*
+ * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
+ * preempted in its growth backs a slab as well, and the pool gets far ahead of its need.
+ */
+static size_t wait_in_crowd(struct mews_control *control, const struct mews_pass *pass,
+			    uint32_t window, void **blocks, size_t batch)
+{
+	size_t got = 0;
+	unsigned turn;
+
+	for (turn = 0; !got && turn < PATIENCE_CROWD && !pass->nested &&
+	     atomic_load(&control->slabs.growing) >= control->plan.cpus; turn++) {
+		mews_pause(turn);
+		got = fetch_free(control, pass, window, blocks, batch);
+	}
+	return got;
+}
+
 /* Blocks of other nodes, the nearest first; at last, of whatever memory the kernel finds. */
 static size_t fetch_remote(struct mews_control *control, const struct mews_pass *pass,
 			   void **blocks, size_t direct, int *error)
@@ -242,6 +262,8 @@ static size_t fetch_once(struct mews_control *control, const struct mews_pass *p
 	uint32_t window = control->plan.cpu_window[pass->cpu];
 	size_t got = fetch_free(control, pass, window, blocks, batch);
 
+	if (!got)
+		got = wait_in_crowd(control, pass, window, blocks, batch);
 	if (!got)
 		got = grow(control, pass, window, blocks, batch, error);
 	if (!got)

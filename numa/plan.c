@@ -418,17 +418,29 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 	return 0;
 }
 
+/*
+ * Blocks that are too large to stay in L2 are cached for what their leases cost otherwise: a burst
+ * that does not fit goes to the slabs for each few of them.
+ */
+#define CACHE_LEAST 64
+#define CACHE_LEAST_BYTES ((size_t)16 << 20)
+
 static void decide_cache(struct mews_plan *plan, const struct input *in)
 {
 	bool small = plan->mode == MEWS_MODE_WORKSTATION;
 	size_t l2 = in->topology->l2_bytes == 0 ? ASSUMED_L2 : in->topology->l2_bytes;
 	uint64_t share = least(l2 / plan->stride, MEWS_CACHE_SLOTS_MAX);
-	uint64_t pool = plan->max_blocks / 4 / most(1, in->limits->affinity_cpus);
+	uint64_t burst = least(CACHE_LEAST, CACHE_LEAST_BYTES / plan->stride), pool;
 	const char *why = "";
 
+	plan->cpus = (uint32_t)most(1, in->limits->affinity_cpus);
+	pool = plan->max_blocks / 4 / plan->cpus;
 	if (small) {
 		share = least(share / 8, 32);
 		why = ", an eighth of it and at most 32 in workstation mode";
+	} else if (share < burst) {
+		share = burst;
+		why = ", raised for bursts of 64 blocks as far as 16 MiB go";
 	}
 	if (pool < share) {
 		share = pool;

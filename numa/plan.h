@@ -47,6 +47,7 @@ struct mews_plan {
 	uint64_t window_bytes;                  /* power of two, multiple of slab_bytes; of each node */
 	uint32_t window_shift;
 	uint64_t home_windows;                  /* bit: a CPU that may be used is at home there */
+	uint32_t cpus;                          /* that the process may run on */
 	uint32_t cache_capacity;                /* 4 * magazine <= MEWS_CACHE_SLOTS_MAX */
 	uint32_t magazine;                      /* blocks one exchange moves, >= 2 */
 	uint32_t depots;                        /* cache domains, all nodes */
