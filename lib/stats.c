@@ -140,6 +140,9 @@ static void read_plan(const struct mews_control *control, struct mews_stats *sta
 	stats->oversize_leased = relaxed(&control->oversize.count);
 	stats->oversize_bytes = relaxed(&control->oversize.bytes);
 	stats->metadata_bytes = mews_place_resident(control->region, control->region_length);
+	if (mews_samples_one_in(&control->samples)) /* else they have no memory behind them */
+		stats->metadata_bytes += mews_place_resident(control->samples.record,
+							     control->samples.length);
 }
 
 MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
@@ -161,22 +164,37 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 	return 0;
 }
 
+struct text {
+	char *buffer;
+	size_t length, at;      /* at: of the whole text, whether it fits or not */
+};
+
+static void add_line(struct text *text, const char *head, const char *line)
+{
+	bool room = text->at < text->length;
+	int n = snprintf(room ? text->buffer + text->at : NULL, room ? text->length - text->at : 0,
+			 "%s%s\n", head, line);
+
+	text->at += (size_t)(n > 0 ? n : 0);
+}
+
 MEWS_API int mews_pool_describe(struct mews_pool *pool, char *buffer, size_t length)
 {
 	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
-	size_t at = 0;
-	uint32_t i;
-	int n;
+	struct text text = { buffer, length, 0 };
+	uint32_t i, one_in;
+	char sampled[80];
 
 	if (!pool || (!buffer && length))
 		return -EINVAL;
-	for (i = 0; i <= control->plan.reasons; i++) {
-		n = snprintf(at < length ? buffer + at : NULL, at < length ? length - at : 0,
-			     i ? "%s\n" : "path: %s\n",
-			     i ? control->plan.reason[i - 1] : control->path_reason);
-		at += (size_t)(n > 0 ? n : 0);
-	}
-	return (int)at;
+	add_line(&text, "path: ", control->path_reason);
+	one_in = mews_samples_one_in(&control->samples);
+	snprintf(sampled, sizeof(sampled), "one in %u sampled, so that none is a hit", one_in);
+	if (one_in)
+		add_line(&text, "leases: ", sampled);
+	for (i = 0; i < control->plan.reasons; i++)
+		add_line(&text, "", control->plan.reason[i]);
+	return (int)text.at;
 }
 
 MEWS_API const char *mews_version(void)

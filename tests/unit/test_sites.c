@@ -271,6 +271,33 @@ static void test_switch(void **state)
 	assert_int_equal(told.sites, 0);
 }
 
+/* Who finds the pool slow, and its tables large, is told why. */
+static void test_it_is_told(void **state)
+{
+	struct mews_stats before = { .size = sizeof(before) }, now = before, after = before;
+	char text[4096];
+	int length;
+
+	(void)state;
+	assert_int_equal(mews_pool_stats(pool, &before), 0);
+	assert_true(mews_pool_describe(pool, text, sizeof(text)) > 0);
+	assert_null(strstr(text, "sampled"));
+	assert_int_equal(mews_pool_sample_leases(pool, 7), 0);
+	length = mews_pool_describe(pool, text, sizeof(text));
+	assert_int_equal(length, strlen(text));
+	assert_non_null(strstr(text, "\nleases: one in 7 sampled"));
+	assert_int_equal(mews_pool_sample_leases(pool, 1), 0);
+	mews_return(pool, lease_here());
+	assert_int_equal(mews_pool_stats(pool, &now), 0);
+	assert_int_equal(mews_pool_sample_leases(pool, 0), 0);
+	assert_int_equal(mews_pool_stats(pool, &after), 0);
+	if (before.metadata_bytes) /* the kernel tells */
+		assert_true(now.metadata_bytes >= after.metadata_bytes + 8192);
+	length = mews_pool_describe(pool, NULL, 0);
+	assert_int_equal(mews_pool_describe(pool, text, sizeof(text)), length);
+	assert_null(strstr(text, "sampled"));
+}
+
 static void test_wrong_arguments(void **state)
 {
 	_Atomic uint32_t *switching = &mews_control_of(pool)->samples.switching;
@@ -468,6 +495,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_in_n, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_record_of_an_earlier_lease, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_switch, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_it_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_arguments, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_table_is_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_audit_finds_a_record, set_up, tear_down),
