@@ -19,6 +19,7 @@
 #include "sample.h"
 #include "side.h"
 #include "slab.h"
+#include "waiters.h"
 
 #undef mews_pool_create /* the library defines it; only callers are redirected */
 
@@ -39,6 +40,12 @@ enum mews_state {
 	MEWS_DISPOSED,          /* leases fail, returns drop their block */
 };
 
+/* Why caches stay closed: see detour.h. */
+enum mews_detour {
+	MEWS_DETOUR_WAIT = 1,   /* a return must see who waits */
+	MEWS_DETOUR_SAMPLE = 2, /* a lease must be counted */
+};
+
 struct mews_control {
 	_Atomic uint32_t state;
 	enum mews_path path;
@@ -48,6 +55,7 @@ struct mews_control {
 	struct mews_oversize oversize;
 	struct mews_sides sides;
 	struct mews_samples samples;
+	struct mews_waiting waiting;
 	mews_word *leased;              /* CHECKED: bit by block number: it is out */
 	mews_word *dropped;             /* DISPOSED: bit by block number: it came back */
 	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */
@@ -79,6 +87,17 @@ static inline struct mews_control *mews_control_of(struct mews_pool *pool)
 static inline struct mews_cpu_cache *mews_cache_of(struct mews_pool *pool, uint32_t cpu)
 {
 	return (struct mews_cpu_cache *)((char *)pool + ((size_t)cpu << MEWS_CACHE_SHIFT));
+}
+
+/*
+ * After a block was put anywhere, or may be had: tells who waits for one. To be called after the last
+ * sequentially consistent change that puts it, so that either this sees the waiter's reason to wait, or
+ * the waiter's look the block.
+ */
+static inline void mews_notice(struct mews_control *control)
+{
+	if (__builtin_expect(atomic_load(&control->detours) & MEWS_DETOUR_WAIT, 0))
+		mews_waiters_notice(control);
 }
 
 /* Says a report to the caller's callback, if any, and counts it if it is a misuse. */

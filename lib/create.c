@@ -15,7 +15,7 @@
 
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {
-	size_t slabs, depots, oversize, sides, link, leased, dropped, plan, end;
+	size_t slabs, depots, oversize, sides, link, waiters, leased, dropped, plan, end;
 };
 
 static size_t round_page(size_t bytes)
@@ -29,6 +29,12 @@ static size_t plan_bytes(const struct mews_plan *plan)
 				   (size_t)plan->nodes * plan->nodes);
 }
 
+/* Where a lease must get blocks of its own node, each node has waiters of its own. */
+static uint32_t waiter_queues(const struct mews_plan *plan)
+{
+	return plan->node_policy == MEWS_NODE_STRICT ? plan->nodes : 1;
+}
+
 static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked)
 {
 	size_t numbers = mews_plan_numbers(plan);
@@ -39,7 +45,8 @@ static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool
 	l.oversize = l.depots + round_page(mews_depots_table_bytes(plan));
 	l.sides = l.oversize + round_page(MEWS_OVERSIZE_ENTRIES * sizeof(struct mews_oversize_entry));
 	l.link = l.sides + round_page(plan->cpu_ids * sizeof(struct mews_side));
-	l.leased = l.link + round_page(numbers * sizeof(mews_word));
+	l.waiters = l.link + round_page(numbers * sizeof(mews_word));
+	l.leased = l.waiters + round_page(mews_waiters_bytes(waiter_queues(plan)));
 	l.dropped = l.leased + (checked ? round_page(numbers / 8) : 0);
 	l.plan = l.dropped + round_page(numbers / 8);
 	l.end = l.plan + round_page(plan_bytes(plan));
@@ -159,6 +166,7 @@ static void wire(struct mews_control *control, char *region, const struct layout
 		.link = (mews_word *)(region + layout->link),
 		.slabs = &control->slabs,
 	};
+	mews_waiters_init(&control->waiting, waiter_queues(plan), region + layout->waiters);
 	control->leased = (mews_word *)(region + layout->leased);
 	control->dropped = (mews_word *)(region + layout->dropped);
 	atomic_store(&control->holders, MEWS_HOLDERS_BIAS);

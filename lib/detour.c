@@ -5,6 +5,26 @@
 #include "exchange.h"
 #include "process.h"
 
+bool mews_detour_set(struct mews_control *control, enum mews_detour reason)
+{
+	if (atomic_load(&control->detours) & reason ||
+	    atomic_fetch_or(&control->detours, reason) & reason)
+		return false;
+	mews_collect(control);
+	return true;
+}
+
+void mews_detour_begin(struct mews_control *control, enum mews_detour reason)
+{
+	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
+	bool new = atomic_load(&control->state) != MEWS_DISPOSED &&
+		   mews_detour_set(control, reason);
+
+	mews_pass_end(&pass);
+	if (new)
+		mews_gate_wait(&control->sides);
+}
+
 /* Empty caches too: what would be returned to one by a hit would not be seen. */
 void mews_detour_settle(struct mews_control *control)
 {
@@ -15,12 +35,6 @@ void mews_detour_settle(struct mews_control *control)
 	if (atomic_load(&control->state) != MEWS_DISPOSED)
 		mews_collect(control);
 	mews_pass_end(&pass);
-}
-
-void mews_detour_begin(struct mews_control *control, enum mews_detour reason)
-{
-	if (!atomic_fetch_or(&control->detours, reason))
-		mews_detour_settle(control);
 }
 
 void mews_detour_end(struct mews_control *control, enum mews_detour reason)

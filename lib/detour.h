@@ -2,22 +2,26 @@
 /*
  * Detours (layer 5): times in which every operation of a pool takes the slow path, since each must be
  * seen: somebody waits for a block, leases are sampled. The caches stay closed, so that the hit path
- * needs no check for them; blocks lie on the side stacks meanwhile, as on the fallback path. Called
- * from control calls, never from a lease or a return, and never inside the gate.
+ * needs no check for them; blocks lie on the side stacks meanwhile, as on the fallback path.
+ *
+ * An operation that saw no detour may be about to open its CPU's cache. It looks again once that is
+ * open, and closes it if there is one now: so setting a detour waits for nobody.
  */
 #ifndef MEWS_LIB_DETOUR_H
 #define MEWS_LIB_DETOUR_H
 
 #include "control.h"
 
-enum mews_detour {
-	MEWS_DETOUR_WAIT = 1,   /* a return must see who waits */
-	MEWS_DETOUR_SAMPLE = 2, /* a lease must be counted */
-};
+/*
+ * Adds a reason, and closes the caches and takes what lies in them and beside them to the slabs, unless
+ * it was there already. True where it was not. Inside the gate of a pool that is not disposed; in any
+ * context.
+ */
+bool mews_detour_set(struct mews_control *control, enum mews_detour reason);
 
 /*
- * Adds a reason. When it returns to the one who added the first, every operation that had seen none
- * has ended, and the caches are empty and closed; to others it may return before.
+ * The same from a control call, outside of the gate; when it returns, and the reason is new, every
+ * operation that had seen no detour has ended too.
  */
 void mews_detour_begin(struct mews_control *control, enum mews_detour reason);
 
@@ -27,7 +31,7 @@ void mews_detour_begin(struct mews_control *control, enum mews_detour reason);
  */
 void mews_detour_settle(struct mews_control *control);
 
-/* Takes a reason away. With the last one, caches open again as they miss. */
+/* Takes a reason away, from a control call. With the last one, caches open again as they miss. */
 void mews_detour_end(struct mews_control *control, enum mews_detour reason);
 
 static inline bool mews_detour_under_way(const struct mews_control *control)

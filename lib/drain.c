@@ -151,17 +151,9 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
 	return result;
 }
 
-static bool lies_free(const struct mews_slabs *slabs, uint32_t number)
-{
-	uint32_t bit = mews_slabs_bit(slabs, number);
-
-	return atomic_load(&slabs->window[number >> slabs->window_bits_shift].free[bit / 64]) >>
-	       bit % 64 & 1;
-}
-
 bool mews_drop(struct mews_control *control, void *block, uint32_t number)
 {
-	if (!lies_free(&control->slabs, number) && !mews_ledger_set(control->dropped, number))
+	if (!mews_slabs_is_free(&control->slabs, number) && !mews_ledger_set(control->dropped, number))
 		return true;
 	mews_report(control, MEWS_REPORT_DOUBLE_RETURN, block,
 		    "double return: this block is back already, and its pool disposed");
@@ -219,6 +211,7 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 		return -EINVAL;
 	if (atomic_exchange(&control->state, MEWS_DISPOSED) == MEWS_DISPOSED)
 		return 0;
+	mews_waiters_notice(control); /* each that leaves tells the next */
 	mews_gate_wait(&control->sides);
 	total = total_of(control);
 	out = count_holders(control);
@@ -262,7 +255,7 @@ MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigne
 void mews_control_destroy(struct mews_control *control)
 {
 	const struct mews_slabs *slabs = &control->slabs;
-	uint32_t i;
+	uint32_t event = atomic_load(&control->waiting.event), i;
 
 	mews_valgrind_destroy(control->pool);
 	/* Somebody else's memory may lie there next. */
@@ -271,5 +264,7 @@ void mews_control_destroy(struct mews_control *control)
 			       (size_t)atomic_load(&slabs->window[i].frontier) << slabs->slab_shift);
 	mews_slabs_fini(&control->slabs);
 	mews_samples_unmap(&control->samples);
+	if (event)
+		mews_kernel->close((int)event - 1);
 	mews_place_release(control->region, control->region_length);
 }

@@ -28,6 +28,7 @@ void mews_report_bad(void *context, const void *block, enum mews_verdict verdict
 void mews_give_to_slabs(struct mews_control *control, void *const *blocks, size_t count)
 {
 	mews_slabs_put(&control->slabs, blocks, count, mews_report_bad, control);
+	mews_notice(control);
 }
 
 static uint32_t depot_of_window(const struct mews_control *control, uint32_t cpu, uint32_t window)
@@ -51,6 +52,7 @@ void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void
 		blocks += magazine;
 		count -= magazine;
 	}
+	/* For the magazines as well. */
 	mews_give_to_slabs(control, blocks, count);
 }
 
@@ -86,6 +88,7 @@ static bool shed_magazine(struct mews_control *control, const struct mews_pass *
 	    mews_slabs_window_of(&control->slabs, empty.slots[0]) ==
 	    control->depots.depot[depot].window) {
 		mews_depot_push_full(&control->depots, depot, empty);
+		mews_notice(control);
 		return true;
 	}
 	give_loose(control, pass->cpu, empty.slots, count);
@@ -133,10 +136,20 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 
 	mews_count(pass->side, MEWS_EVENT_FOREIGN_RETURNS, 1);
 	mews_side_push(&control->sides, &pass->side->away, &block, 1, mews_report_bad, control);
+	mews_notice(control);
 	if (mews_side_depth(&control->sides, &pass->side->away) < magazine)
 		return;
 	count = mews_side_pop(&control->sides, &pass->side->away, blocks, magazine);
 	give_mixed(control, pass->cpu, blocks, count);
+}
+
+void mews_open_cache(struct mews_control *control, uint32_t cpu)
+{
+	mews_cache_open(control, cpu);
+	/* X1: with a detour that was set meanwhile, one of the two closes this cache: see detour.h. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&control->detours))
+		mews_collect_cache(control, cpu);
 }
 
 /* One magazine from a depot of the window. */
@@ -174,8 +187,10 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 {
 	size_t got = mews_slabs_grow(&control->slabs, window, blocks, batch, error);
 
-	if (got)
+	if (got) {
 		mews_count(pass->side, MEWS_EVENT_GROWTHS, 1);
+		mews_notice(control);
+	}
 	return got;
 }
 
@@ -325,20 +340,26 @@ static size_t collect_stack(struct mews_control *control, struct mews_tagstack *
 	return total;
 }
 
-size_t mews_collect_cpus(struct mews_control *control)
+size_t mews_collect_cache(struct mews_control *control, uint32_t cpu)
 {
 	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	size_t count = mews_cache_close(control, cpu, blocks);
+
+	if (count)
+		mews_give_to_slabs(control, blocks, count);
+	return count;
+}
+
+size_t mews_collect_cpus(struct mews_control *control)
+{
 	struct mews_side *side;
-	size_t count, total = 0;
+	size_t total = 0;
 	uint32_t cpu;
 
 	for (cpu = 0; cpu < control->sides.count; cpu++) {
 		side = &control->sides.side[cpu];
-		if (mews_cache_count(control, cpu)) {
-			count = mews_cache_close(control, cpu, blocks);
-			mews_give_to_slabs(control, blocks, count);
-			total += count;
-		}
+		if (mews_cache_count(control, cpu))
+			total += mews_collect_cache(control, cpu);
 		total += collect_stack(control, &side->local);
 		total += collect_stack(control, &side->away);
 	}
@@ -347,14 +368,10 @@ size_t mews_collect_cpus(struct mews_control *control)
 
 void mews_collect(struct mews_control *control)
 {
-	void *blocks[MEWS_CACHE_SLOTS_MAX];
 	uint32_t cpu;
-	size_t count;
 
-	for (cpu = 0; cpu < control->sides.count; cpu++) {
-		count = mews_cache_close(control, cpu, blocks);
-		mews_give_to_slabs(control, blocks, count);
-	}
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		mews_collect_cache(control, cpu);
 	mews_collect_cpus(control);
 	empty_depots(control);
 }

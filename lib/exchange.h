@@ -37,6 +37,12 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass);
 /* Puts a block of another node on the CPU's away stack, and sends a magazine's worth home. */
 void mews_send_home(struct mews_control *control, const struct mews_pass *pass, void *block);
 
+/* Opens a CPU's cache, as mews_cache_open, unless there is a detour: pool.c's way to do it. */
+void mews_open_cache(struct mews_control *control, uint32_t cpu);
+
+/* Closes a CPU's cache and takes what it held to the slabs. Returns how many blocks. */
+size_t mews_collect_cache(struct mews_control *control, uint32_t cpu);
+
 /* Takes what lies in every CPU's cache and side stacks to the slabs. Returns how many blocks. */
 size_t mews_collect_cpus(struct mews_control *control);
 

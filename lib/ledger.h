@@ -25,10 +25,13 @@
 #define mews_asan_active() true
 #define mews_asan_hide(start, length) __asan_poison_memory_region((start), (length))
 #define mews_asan_show(start, length) __asan_unpoison_memory_region((start), (length))
+/* The frames below this one were left without a return: by a cancellation. */
+#define mews_asan_unwound() __asan_handle_no_return()
 #else
 #define mews_asan_active() false
 #define mews_asan_hide(start, length) ((void)(start), (void)(length))
 #define mews_asan_show(start, length) ((void)(start), (void)(length))
+#define mews_asan_unwound() ((void)0)
 #endif
 
 #if __has_include(<valgrind/memcheck.h>)

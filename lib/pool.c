@@ -15,6 +15,7 @@
 #include "ledger.h"
 #include "process.h"
 #include "sites.h"
+#include "wait.h"
 
 /* A line of its own for each function of the hit path: where a loop's calls land is then no luck. */
 #define HOT MEWS_API __attribute__((aligned(64)))
@@ -53,6 +54,7 @@ HOT void mews_return(struct mews_pool *pool, void *block)
 struct operation {
 	struct mews_pass pass;
 	uint32_t state;
+	uint32_t detours;
 	bool cached;
 };
 
@@ -67,7 +69,8 @@ static struct operation begin(struct mews_control *control)
 				 known ? (uint32_t)cpu : mews_fence_current_cpu());
 	/* Sequentially consistent, after G1: see side.h. */
 	op.state = atomic_load(&control->state);
-	op.cached = known && op.state == MEWS_LIVE && !mews_detour_under_way(control);
+	op.detours = atomic_load(&control->detours);
+	op.cached = known && op.state == MEWS_LIVE && !op.detours;
 	return op;
 }
 
@@ -89,10 +92,11 @@ static void keep(struct mews_control *control, struct operation *op, void *const
 	if (!op->cached) {
 		mews_side_push(&control->sides, &op->pass.side->local, blocks, count,
 			       mews_report_bad, control);
+		mews_notice(control);
 		return;
 	}
 	if (closed(op))
-		mews_cache_open(control, op->pass.cpu);
+		mews_open_cache(control, op->pass.cpu);
 	mews_stash(control, blocks, count);
 }
 
@@ -171,28 +175,98 @@ static void enter_leases(struct mews_control *control, void **blocks, size_t cou
 	}
 }
 
+/* What makes blocks leases, wherever they come from. */
+static void enter_all(struct mews_control *control, struct operation *op, void **blocks, size_t count,
+		      void *caller)
+{
+	size_t i;
+
+	for (i = 0; mews_tsan_active() && i < count; i++)
+		mews_tsan_acquire(blocks[i]);
+	if (control->path == MEWS_PATH_CHECKED)
+		enter_leases(control, blocks, count);
+	mews_samples_lease(&control->samples, &op->pass.side->leases, &control->slabs, blocks, count,
+			   caller);
+}
+
+/* All that a lease does but failing. *error where it gets fewer than count. */
+static size_t lease_within(struct mews_control *control, struct operation *op, void **blocks,
+			   size_t count, void *caller, int *error)
+{
+	size_t got = 0;
+
+	*error = ESHUTDOWN;
+	if (op->state == MEWS_DRAINING)
+		atomic_fetch_add(&control->drain_leases, 1);
+	if (op->state != MEWS_DISPOSED)
+		got = lease_more(control, op, blocks, count, error);
+	enter_all(control, op, blocks, got, caller);
+	return got;
+}
+
+/* From here on returns are watched. */
+static void watch_returns(struct mews_control *control, struct operation *op)
+{
+	bool open = false;
+	uint32_t cpu;
+
+	op->cached = false;
+	op->detours |= MEWS_DETOUR_WAIT;
+	if (!mews_detour_set(control, MEWS_DETOUR_WAIT))
+		return;
+	for (cpu = 0; cpu < control->sides.count && !open; cpu++)
+		open = atomic_load(&control->sides.side[cpu].cache_state) > MEWS_CACHE_CLOSED;
+	atomic_store(&control->waiting.leaky, open);
+}
+
+/*
+ * At the limit, in a pool with an eventfd: arms it, and looks once more, so that the next block that
+ * comes back either is found here or makes it readable.
+ */
+static size_t lease_armed(struct mews_control *control, struct operation *op, void **blocks,
+			  size_t count, void *caller, int *error)
+{
+	atomic_store(&control->waiting.armed, 1);
+	watch_returns(control, op);
+	return lease_within(control, op, blocks, count, caller, error);
+}
+
 static size_t lease_slow(struct mews_control *control, void **blocks, size_t count, void *caller)
 {
 	struct operation op = begin(control);
-	int error = ESHUTDOWN;
-	size_t got = 0, i;
+	int error;
+	size_t got = lease_within(control, &op, blocks, count, caller, &error);
 
-	if (op.state == MEWS_DRAINING)
-		atomic_fetch_add(&control->drain_leases, 1);
-	if (op.state != MEWS_DISPOSED)
-		got = lease_more(control, &op, blocks, count, &error);
-	for (i = 0; mews_tsan_active() && i < got; i++)
-		mews_tsan_acquire(blocks[i]);
-	if (control->path == MEWS_PATH_CHECKED)
-		enter_leases(control, blocks, got);
-	mews_samples_lease(&control->samples, &op.pass.side->leases, &control->slabs, blocks, got,
-			   caller);
+	if (got < count && error == ENOBUFS && atomic_load(&control->waiting.event))
+		got += lease_armed(control, &op, blocks + got, count - got, caller, &error);
 	if (got < count) {
 		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
 		errno = error;
 	}
 	end(&op);
 	return got;
+}
+
+void *mews_lease_look(struct mews_control *control, bool watch, void *caller, int *error)
+{
+	struct operation op = begin(control);
+	void *block = NULL;
+
+	if (watch && op.state != MEWS_DISPOSED)
+		watch_returns(control, &op);
+	lease_within(control, &op, &block, 1, caller, error);
+	end(&op);
+	return block;
+}
+
+void *mews_lease_accept(struct mews_control *control, uint32_t number, void *caller)
+{
+	struct operation op = begin(control);
+	void *block = mews_slabs_block(&control->slabs, number);
+
+	enter_all(control, &op, &block, 1, caller);
+	end(&op);
+	return block;
 }
 
 static __attribute__((noinline)) void *lease_slow_one(struct mews_control *control, void *caller)
@@ -234,13 +308,14 @@ static void return_home(struct mews_control *control, struct operation *op, void
 	if (op->cached) {
 		mews_count(side, MEWS_EVENT_RETURN_MISSES, 1);
 		if (closed(op))
-			mews_cache_open(control, op->pass.cpu);
+			mews_open_cache(control, op->pass.cpu);
 		else
 			mews_overflow(control, &op->pass);
 		mews_stash(control, &block, 1);
 		return;
 	}
 	mews_side_push(&control->sides, &side->local, &block, 1, mews_report_bad, control);
+	mews_notice(control);
 	if (mews_side_depth(&control->sides, &side->local) <= control->plan.cache_capacity)
 		return;
 	count = mews_side_pop(&control->sides, &side->local, blocks, control->plan.magazine);
@@ -264,9 +339,27 @@ static bool leave_ledger(struct mews_control *control, void *block, uint32_t num
 	return true;
 }
 
-/* Routes a block that this operation has in hand and that is a block's start. */
-static void put_back(struct mews_control *control, struct operation *op, void *block)
+/*
+ * To the first who waits, if any. A block that is free by what can be told at once goes the other way,
+ * where that is found out.
+ */
+static bool hand_over(struct mews_control *control, const struct operation *op, const void *block,
+		      uint32_t number)
 {
+	const struct mews_slabs *slabs = &control->slabs;
+
+	return op->detours & MEWS_DETOUR_WAIT && !atomic_load(&control->sides.link[number]) &&
+	       !mews_slabs_is_free(slabs, number) &&
+	       mews_waiters_hand(mews_waiters_of(&control->waiting,
+						 mews_slabs_window_of(slabs, block)), number);
+}
+
+/* Routes a block that this operation has in hand and that is a block's start. */
+static void put_back(struct mews_control *control, struct operation *op, void *block,
+		     uint32_t number)
+{
+	if (hand_over(control, op, block, number))
+		return;
 	if (op->state == MEWS_DRAINING) {
 		mews_give_to_slabs(control, &block, 1);
 		mews_drain_notice(control);
@@ -314,7 +407,7 @@ static bool return_block(struct mews_control *control, struct operation *op, voi
 	mews_samples_return(&control->samples, number);
 	if (op->state == MEWS_DISPOSED)
 		return mews_drop(control, block, number);
-	put_back(control, op, block);
+	put_back(control, op, block, number);
 	return true;
 }
 
@@ -365,6 +458,7 @@ static size_t return_magazines(struct mews_control *control, void *const *blocks
 			break;
 		done += magazine;
 	}
+	mews_notice(control);
 	end(&op);
 	return done;
 }

@@ -190,13 +190,25 @@ static void in_parent(void)
 	pthread_mutex_unlock(&mutex);
 }
 
-/* The threads that passed the gate, or drained, are not here. */
+/* The parent's eventfd is the parent's: what is written to it here would be read there. */
+static void forget_event(struct mews_control *control)
+{
+	uint32_t event = atomic_exchange(&control->waiting.event, 0);
+
+	if (event)
+		mews_kernel->close((int)event - 1);
+}
+
+/* The threads that passed the gate, or drained, or waited, are not here. */
 static void forget_threads(struct mews_control *control)
 {
 	uint32_t draining = MEWS_DRAINING;
 
 	mews_gate_reset(&control->sides);
 	mews_sites_in_child(control);
+	mews_waiters_reset(&control->waiting);
+	atomic_fetch_and(&control->detours, ~(uint32_t)MEWS_DETOUR_WAIT);
+	forget_event(control);
 	atomic_store(&control->draining, 0);
 	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
 	if (atomic_load(&control->state) != MEWS_DISPOSED)

@@ -106,6 +106,14 @@ static inline uint32_t mews_slabs_bit(const struct mews_slabs *s, uint32_t numbe
 	return number & (uint32_t)(((uint64_t)1 << s->window_bits_shift) - 1);
 }
 
+/* True where the block's free bit is set; a moment's value. */
+static inline bool mews_slabs_is_free(const struct mews_slabs *s, uint32_t number)
+{
+	uint32_t bit = mews_slabs_bit(s, number);
+
+	return atomic_load(&s->window[number >> s->window_bits_shift].free[bit / 64]) >> bit % 64 & 1;
+}
+
 void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
 
 /* The verdict on a pointer, and the block's number where it is a start. Reads no block. */

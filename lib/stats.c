@@ -123,6 +123,16 @@ static void read_events(const struct mews_control *control, struct mews_stats *s
 	stats->interior_pointers = relaxed(&control->interior_pointers);
 }
 
+static void read_waiting(const struct mews_waiting *waiting, struct mews_stats *stats)
+{
+	stats->waiting = atomic_load_explicit(&waiting->now, memory_order_relaxed);
+	stats->waits = relaxed(&waiting->waits);
+	stats->wait_timeouts = relaxed(&waiting->timeouts);
+	stats->handovers = relaxed(&waiting->handovers);
+	stats->wait_ns = relaxed(&waiting->nanoseconds);
+	stats->wait_longest_ns = relaxed(&waiting->longest);
+}
+
 static void read_plan(const struct mews_control *control, struct mews_stats *stats)
 {
 	const struct mews_plan *plan = &control->plan;
@@ -159,6 +169,7 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 	count_cpus(control, full.node);
 	add_up(&full);
 	read_events(control, &full);
+	read_waiting(&control->waiting, &full);
 	full.size = stats->size < sizeof(full) ? stats->size : sizeof(full);
 	memcpy(stats, &full, full.size);
 	return 0;

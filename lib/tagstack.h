@@ -78,10 +78,13 @@ static inline void mews_tagstack_push_many(struct mews_tagstack *stack, mews_wor
 					      memory_order_relaxed);
 			below = number[i] + 1;
 		}
-		/* T1: releases the links, and what the numbers stand for, to T0, T2 and T3. */
+		/*
+		 * T1: releases the links, and what the numbers stand for, to T0, T2 and T3.
+		 * Sequentially consistent for mews_notice, which may follow.
+		 */
 	} while (!atomic_compare_exchange_weak_explicit(&stack->head, &head,
 			mews_tagstack_next_head(head, number[count - 1]),
-			memory_order_acq_rel, memory_order_acquire));
+			memory_order_seq_cst, memory_order_acquire));
 }
 
 static inline void mews_tagstack_push(struct mews_tagstack *stack, mews_word *link, uint32_t number)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -78,6 +79,11 @@ static ssize_t real_read(int fd, void *buffer, size_t size)
 	return syscall(SYS_read, fd, buffer, size);
 }
 
+static ssize_t real_write(int fd, const void *buffer, size_t size)
+{
+	return syscall(SYS_write, fd, buffer, size);
+}
+
 static int real_close(int fd)
 {
 	return (int)syscall(SYS_close, fd);
@@ -103,7 +109,9 @@ const struct mews_kernel mews_kernel_real = {
 	.futex_wake = real_futex_wake,
 	.open = real_open,
 	.read = real_read,
+	.write = real_write,
 	.close = real_close,
+	.eventfd = eventfd,
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;

@@ -37,7 +37,9 @@ struct mews_kernel {
 	int (*futex_wake)(uint32_t *word, int count);
 	int (*open)(const char *path, int flags);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
+	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	int (*close)(int fd);
+	int (*eventfd)(unsigned value, int flags);
 };
 
 /* The table in use. Tests point it at their own before they create a pool, and back after. */

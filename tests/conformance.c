@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	int failed = 0;
 
 	options_parse(&options, "The contract of mews/mews.h on one kind of pool. "
-		      "Parts: lease, life, config.", argc, argv);
+		      "Parts: lease, life, config, wait.", argc, argv);
 	if (options.list) {
 		kind_list(stdout);
 		return 0;
@@ -88,5 +88,7 @@ int main(int argc, char **argv)
 		failed += run(conformance_life, conformance_life_count, "life");
 	if (options_chosen(&options, "config"))
 		failed += run(conformance_config, conformance_config_count, "configuration");
+	if (options_chosen(&options, "wait"))
+		failed += run(conformance_wait, conformance_wait_count, "waiting");
 	return failed ? 1 : 0;
 }

@@ -14,7 +14,9 @@
 extern const struct CMUnitTest conformance_lease[];
 extern const struct CMUnitTest conformance_life[];
 extern const struct CMUnitTest conformance_config[];
+extern const struct CMUnitTest conformance_wait[];
 extern const size_t conformance_lease_count, conformance_life_count, conformance_config_count;
+extern const size_t conformance_wait_count;
 
 /* Leases count blocks one by one into blocks; fails the test if one does not come. */
 void lease_all(struct mews_pool *pool, void **blocks, size_t count);

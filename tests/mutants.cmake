@@ -46,7 +46,7 @@ function(mews_library_mutant name file from to)
 			COMMAND ${CMAKE_COMMAND} -E cat "mutant-${name}-does-not-apply")
 		return()
 	endif()
-	mews_suite(stress_${name} stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c
+	mews_suite(stress_${name} stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
 	target_include_directories(stress_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
 	mews_run_test(stress/planted-${name} LABELS stress TIMEOUT 120
@@ -59,3 +59,23 @@ mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, 
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]
 	[=[mews_stash(control, hot, count), mews_stash(control, hot, count > 0);]=] threads)
+
+# mews_waiters_mutant(name FILE FROM TO): the same for waiters.c, which must lose a wake-up.
+function(mews_waiters_mutant name file from to)
+	mews_mutate(${name} FILE ${file} FROM "${from}" TO "${to}")
+	if(NOT MEWS_MUTATED)
+		mews_run_test(stress/waiters-planted-${name} LABELS stress
+			COMMAND ${CMAKE_COMMAND} -E cat "mutant-${name}-does-not-apply")
+		return()
+	endif()
+	mews_suite(waiters_${name} waiters.c ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
+	target_include_directories(waiters_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
+	mews_run_test(stress/waiters-planted-${name} LABELS stress TIMEOUT 120
+		COMMAND waiters_${name} --plant built)
+endfunction()
+
+mews_waiters_mutant(returns-do-not-look lib/waiters.c [=[if (!find_first(q, &first, &word))
+			return]=] [=[if (!find_first(q, &first, &word) || word)
+			return]=])
+mews_waiters_mutant(sleeps-unlooked lib/waiters.c [=[word_of(tail, MEWS_TURN_LOOK))]=]
+	[=[word_of(tail, MEWS_TURN_WAITING))]=])

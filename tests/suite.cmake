@@ -29,7 +29,8 @@ set(MEWS_KINDS rseq inline fallback fallback-inline checked checked-inline works
 	workstation-fallback default)
 
 # Conformance: every kind, with the static library and with the shared one.
-set(conformance conformance.c conformance_lease.c conformance_life.c conformance_config.c)
+set(conformance conformance.c conformance_lease.c conformance_life.c conformance_config.c
+	conformance_wait.c)
 mews_suite(conformance_static ${conformance})
 mews_suite(conformance_shared SHARED ${conformance})
 foreach(kind ${MEWS_KINDS})
@@ -41,7 +42,7 @@ endforeach()
 mews_valgrind_test(conformance $<TARGET_FILE:conformance_static> --kind default)
 
 # Stress: every kind on all scenarios; each ends in the audit.
-mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c)
+mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c)
 foreach(kind ${MEWS_KINDS})
 	mews_run_test(stress/${kind} LABELS stress TIMEOUT 300 COMMAND stress --kind ${kind})
 endforeach()
@@ -50,6 +51,18 @@ foreach(plant double lost late-write)
 		COMMAND stress --plant ${plant} threads limit births drain)
 endforeach()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
+
+# Many who wait for few blocks.
+mews_suite(waiters waiters.c)
+set(leases 100000)
+if(MEWS_SANITIZE)
+	set(leases 20000)
+endif()
+foreach(kind rseq fallback checked)
+	mews_run_test(stress/waiters-${kind} LABELS stress TIMEOUT 180
+		COMMAND waiters --kind ${kind} --operations ${leases})
+endforeach()
+mews_run_test(stress/waiters-long LABELS stress long TIMEOUT 1800 COMMAND waiters --long)
 
 # What programs do around a pool, with either library.
 mews_suite(embedded_static embedded.c)
@@ -63,7 +76,7 @@ endforeach()
 foreach(kind rseq fallback checked)
 	mews_run_test(suite/two-nodes-conformance-${kind} LABELS suite
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
-		COMMAND conformance_static --kind ${kind} lease life)
+		COMMAND conformance_static --kind ${kind} lease life wait)
 	mews_run_test(stress/two-nodes-${kind} LABELS stress TIMEOUT 300
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
 		COMMAND stress --kind ${kind} --seconds 0.3)

@@ -155,6 +155,16 @@ MEWS_API size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t co
 MEWS_API void mews_return_many(struct mews_pool *pool, void *const *blocks, size_t count);
 
 /*
+ * As mews_lease, but that at the limit it waits, in the order in which waiters came, until a block is
+ * there for it or until deadline (CLOCK_MONOTONIC, absolute; NULL: for ever; one that is past: as
+ * mews_lease, unless others wait). A return on any CPU hands its block to the first waiter.
+ * NULL and errno as mews_lease but ENOBUFS, and: ETIMEDOUT, EINVAL (deadline).
+ * A cancellation point: a thread that is cancelled leaves the queue and takes no block along. Not for
+ * signal handlers, nor to be left by longjmp from one. The child of a fork has no waiters.
+ */
+MEWS_API void *mews_lease_wait(struct mews_pool *pool, const struct timespec *deadline);
+
+/*
  * Leases at least bytes bytes. Up to block_size: a block of the pool, as mews_lease. Above: a
  * mapping of its own, page aligned, zeroed, populated, on the caller's node, released to the system
  * when it is returned by mews_return.
@@ -225,6 +235,16 @@ MEWS_API int mews_address_name(const void *address, char *buffer, size_t length)
  */
 MEWS_API int mews_pool_dispose(struct mews_pool *pool);
 
+/*
+ * An eventfd for an event loop, which has blocks to lease besides other things: once a lease of this
+ * pool failed with ENOBUFS, it becomes readable as soon as a block is free again, or may be, that no
+ * waiter of mews_lease_wait got. Once, until the next lease fails. Read it (8 bytes) when it is readable,
+ * then lease. Non-blocking, close-on-exec, the same at each call, the pool's: closed with it. The child
+ * of a fork has none until it asks for its own.
+ * Returns the descriptor, or -EINVAL (NULL), -ESHUTDOWN (disposed), -EMFILE, -ENFILE, -ENOMEM.
+ */
+MEWS_API int mews_pool_pressure_fd(struct mews_pool *pool);
+
 /* Which way lease and return take. */
 enum mews_path {
 	MEWS_PATH_RSEQ = 1,     /* restartable sequences on per-CPU arrays */
@@ -283,6 +303,9 @@ struct mews_stats {
 	uint32_t nodes;         /* entries used below */
 	uint32_t reserved;
 	struct mews_node_stats node[MEWS_STATS_NODES];
+	/* Calls of mews_lease_wait that had to wait: now, ever, in vain, handed a block by its return. */
+	uint64_t waiting, waits, wait_timeouts, handovers;
+	uint64_t wait_ns, wait_longest_ns; /* in sum, and the longest */
 };
 
 /* Fills *stats, whose size member the caller has set. 0, or -EINVAL. */

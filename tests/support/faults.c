@@ -15,8 +15,8 @@
 	each(mmap) each(munmap) each(mprotect) each(madvise) each(mincore) each(mremap)          \
 	each(memfd_create) each(ftruncate) each(mbind) each(move_pages)          \
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
-	each(gettid)                                                                             \
-	each(futex_wait) each(futex_wake) each(open) each(read) each(close)
+	each(gettid) each(futex_wait) each(futex_wake) each(open) each(read) each(write)         \
+	each(close) each(eventfd)
 
 #define NUMBER(name) CALL_##name,
 #define NAME(name) #name,
@@ -146,6 +146,16 @@ static int fault_open(const char *path, int flags)
 static ssize_t fault_read(int fd, void *buffer, size_t size)
 {
 	return refuse(CALL_read) ? -1 : mews_kernel_real.read(fd, buffer, size);
+}
+
+static ssize_t fault_write(int fd, const void *buffer, size_t size)
+{
+	return refuse(CALL_write) ? -1 : mews_kernel_real.write(fd, buffer, size);
+}
+
+static int fault_eventfd(unsigned value, int flags)
+{
+	return refuse(CALL_eventfd) ? -1 : mews_kernel_real.eventfd(value, flags);
 }
 
 static int fault_close(int fd)
