@@ -21,16 +21,26 @@
 #include <string.h>
 #include "../numa/fence.h"
 #include "cache.h"
+#include "owned.h"
 
-static void store_bounds(struct mews_cpu_cache *cache, void **base, void **limit)
+/* Of the two pairs the one that this pool's leases go by; the other is shut since the cache is. */
+static void store_bounds(const struct mews_control *control, struct mews_cpu_cache *cache,
+			 void **base, void **limit)
 {
-	__atomic_store_n(&cache->base, base, __ATOMIC_RELAXED);
-	__atomic_store_n(&cache->limit, limit, __ATOMIC_RELAXED);
+	__atomic_store_n(mews_owned(control) ? &cache->owned_base : &cache->base, base,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(mews_owned(control) ? &cache->owned_limit : &cache->limit, limit,
+			 __ATOMIC_RELAXED);
 }
 
-static void shut(struct mews_cpu_cache *cache)
+static void shut(const struct mews_control *control, struct mews_cpu_cache *cache)
 {
-	store_bounds(cache, (void **)~(uintptr_t)0, NULL);
+	store_bounds(control, cache, (void **)~(uintptr_t)0, NULL);
+}
+
+static void unshut(const struct mews_control *control, struct mews_cpu_cache *cache)
+{
+	store_bounds(control, cache, cache->slots, cache->slots + control->plan.cache_capacity);
 }
 
 /* C1: acquires what the last opener or closer did (C2). */
@@ -51,7 +61,8 @@ static void prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_
 {
 	const struct mews_plan *plan = &control->plan;
 
-	shut(cache);
+	__atomic_store_n(&cache->base, (void **)~(uintptr_t)0, __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->owned_base, (void **)~(uintptr_t)0, __ATOMIC_RELAXED);
 	mews_fence_cpu(cpu);
 	cache->lo = (uintptr_t)control->slabs.start +
 		((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);
@@ -71,7 +82,7 @@ void mews_cache_open(struct mews_control *control, uint32_t cpu)
 		settle(control, cpu, MEWS_CACHE_CLOSED);
 		return;
 	}
-	store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	unshut(control, cache);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }
 
@@ -82,15 +93,18 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 
 	if (!claim(control, cpu, MEWS_CACHE_OPEN))
 		return 0;
-	shut(cache);
+	shut(control, cache);
 	if (mews_fence_cpu(cpu)) { /* F1 */
-		store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+		unshut(control, cache);
 		settle(control, cpu, MEWS_CACHE_OPEN);
 		return 0;
 	}
 	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
 	memcpy(blocks, cache->slots, count * sizeof(*blocks));
-	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+	if (mews_owned(control))
+		mews_owned_settle(control, blocks, count);
+	/* W1: releases the words to who looks into a slot: see owned.c. */
+	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELEASE);
 	settle(control, cpu, MEWS_CACHE_CLOSED);
 	return count;
 }
@@ -111,7 +125,7 @@ void mews_cache_freeze(struct mews_control *control, uint32_t cpu)
 {
 	if (!claim(control, cpu, MEWS_CACHE_OPEN))
 		return;
-	shut(mews_cache_of(control->pool, cpu));
+	shut(control, mews_cache_of(control->pool, cpu));
 	mews_fence_cpu(cpu);
 	settle(control, cpu, MEWS_CACHE_FROZEN);
 }
@@ -122,6 +136,6 @@ void mews_cache_thaw(struct mews_control *control, uint32_t cpu)
 
 	if (!claim(control, cpu, MEWS_CACHE_FROZEN))
 		return;
-	store_bounds(cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	unshut(control, cache);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }

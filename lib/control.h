@@ -13,6 +13,7 @@
 
 #include <urcu/list.h>
 #include <mews/inline.h>
+#include <mews/owner_inline.h>
 #include "../numa/plan.h"
 #include "depot.h"
 #include "oversize.h"
@@ -56,6 +57,8 @@ struct mews_control {
 	struct mews_sides sides;
 	struct mews_samples samples;
 	struct mews_waiting waiting;
+	const struct mews_words *words; /* of owners; NULL: leases of this pool have none */
+	uint64_t registered;            /* owner_pool.c: this pool, for its owners */
 	mews_word *leased;              /* CHECKED: bit by block number: it is out */
 	mews_word *dropped;             /* DISPOSED: bit by block number: it came back */
 	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */

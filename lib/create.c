@@ -11,11 +11,13 @@
 #include "../numa/fence.h"
 #include "cache.h"
 #include "ledger.h"
+#include "owned.h"
+#include "owner.h"
 #include "process.h"
 
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {
-	size_t slabs, depots, oversize, sides, link, waiters, leased, dropped, plan, end;
+	size_t slabs, depots, oversize, sides, link, waiters, leased, dropped, plan, words, end;
 };
 
 static size_t round_page(size_t bytes)
@@ -35,7 +37,7 @@ static uint32_t waiter_queues(const struct mews_plan *plan)
 	return plan->node_policy == MEWS_NODE_STRICT ? plan->nodes : 1;
 }
 
-static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked)
+static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool checked, bool owners)
 {
 	size_t numbers = mews_plan_numbers(plan);
 	struct layout l;
@@ -49,7 +51,8 @@ static struct layout lay_out(const struct mews_plan *plan, uint32_t caches, bool
 	l.leased = l.waiters + round_page(mews_waiters_bytes(waiter_queues(plan)));
 	l.dropped = l.leased + (checked ? round_page(numbers / 8) : 0);
 	l.plan = l.dropped + round_page(numbers / 8);
-	l.end = l.plan + round_page(plan_bytes(plan));
+	l.words = l.plan + round_page(plan_bytes(plan));
+	l.end = l.words + (owners ? round_page(mews_owned_table_bytes(plan)) : 0);
 	return l;
 }
 
@@ -69,7 +72,7 @@ static int read_config(const struct mews_pool_config *from, struct mews_pool_con
 		if (bytes[i])
 			return -EINVAL;
 	memcpy(config, from, from->size < sizeof(*config) ? from->size : sizeof(*config));
-	return (unsigned)config->checks > MEWS_CHECKS_FULL ? -EINVAL : 0;
+	return (unsigned)config->checks > MEWS_CHECKS_FULL || config->owners > 1 ? -EINVAL : 0;
 }
 
 static int make_plan(const struct mews_pool_config *config, struct mews_plan *plan)
@@ -111,13 +114,14 @@ static enum mews_path choose_path(enum mews_checks checks, char *reason, size_t 
 }
 
 /* Address space for the region, with a cache for each id a kernel may have, or at least its own. */
-static char *map_region(const struct mews_plan *plan, bool checked, struct layout *layout)
+static char *map_region(const struct mews_plan *plan, bool checked, bool owners,
+			struct layout *layout)
 {
 	uint32_t caches[] = { MEWS_CPU_ID_LIMIT, plan->cpu_ids }, i;
 	char *region;
 
 	for (i = plan->cpu_ids >= MEWS_CPU_ID_LIMIT; i < 2; i++) {
-		*layout = lay_out(plan, caches[i], checked);
+		*layout = lay_out(plan, caches[i], checked, owners);
 		region = mews_place_reserve(layout->end, MEWS_CACHE_STRIDE);
 		if (region && !mews_place_table(region, layout->end))
 			return region;
@@ -203,7 +207,7 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	int error;
 
 	region = mews_plan_numbers(plan) < MEWS_NONE ?
-		 map_region(plan, path == MEWS_PATH_CHECKED, &layout) : NULL;
+		 map_region(plan, path == MEWS_PATH_CHECKED, config->owners, &layout) : NULL;
 	if (!region) {
 		mews_plan_free(plan);
 		return -ENOMEM;
@@ -218,7 +222,12 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	memcpy(control->path_reason, reason, sizeof(reason));
 	error = mews_slabs_init(&control->slabs, &control->plan, region + layout.slabs);
 	if (!error) {
-		error = mews_slabs_reserve(&control->slabs, control->plan.initial_blocks);
+		if (config->owners)
+			error = mews_owned_init(control, region + layout.words);
+		if (!error)
+			error = mews_slabs_reserve(&control->slabs, control->plan.initial_blocks);
+		if (!error && config->owners)
+			error = mews_owner_pool_enter(control);
 		if (error)
 			mews_slabs_fini(&control->slabs);
 	}

@@ -21,6 +21,7 @@
 #include "drain.h"
 #include "exchange.h"
 #include "ledger.h"
+#include "owner.h"
 #include "process.h"
 #include "sites.h"
 
@@ -180,7 +181,8 @@ static uint64_t wrongly_dropped(const struct mews_control *control)
 void mews_release_holders(struct mews_control *control, uint64_t count)
 {
 	/* H1: what each holder did to the pool happens before its end. */
-	if (atomic_fetch_sub_explicit(&control->holders, count, memory_order_acq_rel) == count)
+	if (atomic_fetch_sub_explicit(&control->holders, count, memory_order_acq_rel) == count &&
+	    mews_owner_pool_leave(control))
 		mews_control_destroy(control);
 }
 

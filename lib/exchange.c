@@ -8,6 +8,7 @@
 #include <errno.h>
 #include "cache.h"
 #include "exchange.h"
+#include "owned.h"
 
 void mews_report_bad(void *context, const void *block, enum mews_verdict verdict)
 {
@@ -58,7 +59,8 @@ void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void
 
 void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 {
-	size_t put = mews_seq_return_many(control->pool, mews_rseq_offset, blocks, count);
+	size_t put = mews_owned(control) ? mews_owned_put(control, blocks, count) :
+		     mews_seq_return_many(control->pool, mews_rseq_offset, blocks, count);
 
 	if (put < count)
 		mews_give_to_slabs(control, blocks + put, count - put);
@@ -74,6 +76,24 @@ static void give_loose(struct mews_control *control, uint32_t cpu, void *const *
 			  count);
 }
 
+/* Up to count of this CPU's cache, the coldest first, all of one window. */
+static size_t take_cached(struct mews_control *control, void **blocks, size_t count)
+{
+	size_t got, kept = 0, i;
+
+	if (!mews_owned(control))
+		return mews_seq_lease_many(control->pool, mews_rseq_offset, blocks, count);
+	/* One by one: the thread may be moved to another node on the way. */
+	got = mews_owned_take(control, blocks, count);
+	for (i = 0; i < got; i++)
+		if (mews_slabs_window_of(&control->slabs, blocks[i]) ==
+		    mews_slabs_window_of(&control->slabs, blocks[0]))
+			blocks[kept++] = blocks[i];
+		else
+			mews_give_to_slabs(control, &blocks[i], 1);
+	return kept;
+}
+
 /* From the cache to a magazine without a stop. False where the cache had less than one. */
 static bool shed_magazine(struct mews_control *control, const struct mews_pass *pass)
 {
@@ -81,8 +101,7 @@ static bool shed_magazine(struct mews_control *control, const struct mews_pass *
 	void *blocks[MEWS_MAGAZINE_MAX];
 	struct mews_magazine empty = { .slots = blocks };
 	bool have = mews_depot_pop_empty(&control->depots, depot, &empty);
-	size_t count = mews_seq_lease_many(control->pool, mews_rseq_offset, empty.slots,
-					   control->plan.magazine);
+	size_t count = take_cached(control, empty.slots, control->plan.magazine);
 
 	if (have && count == control->plan.magazine &&
 	    mews_slabs_window_of(&control->slabs, empty.slots[0]) ==
@@ -100,8 +119,7 @@ static bool shed_magazine(struct mews_control *control, const struct mews_pass *
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 {
 	void *hot[MEWS_MAGAZINE_MAX];
-	size_t count = mews_seq_lease_many(control->pool, mews_rseq_offset, hot,
-					   control->plan.magazine);
+	size_t count = take_cached(control, hot, control->plan.magazine);
 	int i;
 
 	/* Until it is empty; a bound, in case others fill it meanwhile. */

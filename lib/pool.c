@@ -13,6 +13,9 @@
 #include "drain.h"
 #include "exchange.h"
 #include "ledger.h"
+#include "owned.h"
+#include "owner.h"
+#include "pool.h"
 #include "process.h"
 #include "sites.h"
 #include "wait.h"
@@ -27,9 +30,6 @@ static __attribute__((constructor(101))) void copy_rseq_offset(void)
 {
 	mews_rseq_offset = __rseq_offset;
 }
-
-/* Where the caller goes on: the site of its lease, if that is sampled. In functions of the API only. */
-#define CALLER __builtin_extract_return_addr(__builtin_return_address(0))
 
 static void *lease_slow_one(struct mews_control *control, void *caller);
 
@@ -185,6 +185,8 @@ static void enter_all(struct mews_control *control, struct operation *op, void *
 		mews_tsan_acquire(blocks[i]);
 	if (control->path == MEWS_PATH_CHECKED)
 		enter_leases(control, blocks, count);
+	if (mews_owned(control))
+		mews_owned_lend(control, blocks, count);
 	mews_samples_lease(&control->samples, &op->pass.side->leases, &control->slabs, blocks, count,
 			   caller);
 }
@@ -231,7 +233,7 @@ static size_t lease_armed(struct mews_control *control, struct operation *op, vo
 	return lease_within(control, op, blocks, count, caller, error);
 }
 
-static size_t lease_slow(struct mews_control *control, void **blocks, size_t count, void *caller)
+size_t mews_slow_lease(struct mews_control *control, void **blocks, size_t count, void *caller)
 {
 	struct operation op = begin(control);
 	int error;
@@ -269,11 +271,24 @@ void *mews_lease_accept(struct mews_control *control, uint32_t number, void *cal
 	return block;
 }
 
+/* In a pool with owners every lease that has none comes here, and finds its hit here. */
+static __attribute__((noinline)) size_t lease_missed(struct mews_control *control, void **blocks,
+						     size_t count, void *caller)
+{
+	size_t got = mews_owned(control) ? mews_owned_lease(control, blocks, count) : 0, i;
+
+	for (i = 0; mews_tsan_active() && i < got; i++)
+		mews_tsan_acquire(blocks[i]);
+	if (got < count)
+		got += mews_slow_lease(control, blocks + got, count - got, caller);
+	return got;
+}
+
 static __attribute__((noinline)) void *lease_slow_one(struct mews_control *control, void *caller)
 {
 	void *block;
 
-	return lease_slow(control, &block, 1, caller) ? block : NULL;
+	return lease_missed(control, &block, 1, caller) ? block : NULL;
 }
 
 MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
@@ -294,7 +309,7 @@ HOT size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
 	for (i = 0; mews_tsan_active() && i < got; i++)
 		mews_tsan_acquire(blocks[i]);
 	if (__builtin_expect(got < count, 0))
-		got += lease_slow(mews_control_of(pool), blocks + got, count - got, CALLER);
+		got += lease_missed(mews_control_of(pool), blocks + got, count - got, CALLER);
 	return got;
 }
 
@@ -411,7 +426,7 @@ static bool return_block(struct mews_control *control, struct operation *op, voi
 	return true;
 }
 
-static void return_slow(struct mews_control *control, void *const *blocks, size_t count)
+void mews_slow_return(struct mews_control *control, void *const *blocks, size_t count)
 {
 	struct operation op = begin(control);
 	bool disposed = op.state == MEWS_DISPOSED;
@@ -433,9 +448,13 @@ static void return_slow(struct mews_control *control, void *const *blocks, size_
 
 MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block)
 {
+	struct mews_control *control = mews_control_of(pool);
 	int saved = errno;
 
-	return_slow(mews_control_of(pool), &block, 1);
+	if (mews_owned(control))
+		mews_owner_give(control, block);
+	else
+		mews_slow_return(control, &block, 1);
 	errno = saved;
 }
 
@@ -469,10 +488,13 @@ static __attribute__((noinline)) void return_rest(struct mews_control *control,
 	int saved = errno;
 	size_t put = 0;
 
-	if (count >= control->plan.magazine)
+	if (mews_owned(control))
+		for (; put < count; put++)
+			mews_owner_give(control, blocks[put]);
+	else if (count >= control->plan.magazine)
 		put = return_magazines(control, blocks, count);
 	if (put < count)
-		return_slow(control, blocks + put, count - put);
+		mews_slow_return(control, blocks + put, count - put);
 	errno = saved;
 }
 

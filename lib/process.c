@@ -20,6 +20,7 @@
 #include "../numa/kernel.h"
 #include "../numa/place.h"
 #include "cache.h"
+#include "owner.h"
 #include "process.h"
 #include "sites.h"
 
@@ -234,6 +235,7 @@ static void in_child(void)
 	/* Registers the child with membarrier, in case the kernel did not copy that. */
 	mews_fence_available(reason, sizeof(reason));
 	generation++;
+	mews_owner_child();
 	cds_list_for_each_entry(control, &pools, link)
 		revive(control);
 	if (copied) {

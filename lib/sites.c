@@ -84,7 +84,7 @@ void mews_report(struct mews_control *control, enum mews_report_kind kind, const
 	uint32_t number;
 
 	/* Relaxed: counters, they publish nothing. */
-	if (kind == MEWS_REPORT_DOUBLE_RETURN)
+	if (kind == MEWS_REPORT_DOUBLE_RETURN || kind == MEWS_REPORT_OWNER_ENDED)
 		atomic_fetch_add_explicit(&control->double_returns, 1, memory_order_relaxed);
 	else if (kind == MEWS_REPORT_FOREIGN_POINTER)
 		atomic_fetch_add_explicit(&control->foreign_pointers, 1, memory_order_relaxed);

@@ -144,6 +144,20 @@ enum mews_verdict mews_slabs_find(const struct mews_slabs *s, const void *block,
 	return MEWS_BLOCK_START;
 }
 
+void *mews_slabs_first_from(const struct mews_slabs *s, uintptr_t address)
+{
+	uint64_t in_slab = address & (((uint64_t)1 << s->slab_shift) - 1);
+	uint64_t cell = divide(in_slab, s->cell_inverse);
+	uint64_t in_cell = in_slab - cell * s->cell_bytes;
+	uint64_t index = divide(in_cell + s->stride - 1, s->stride_inverse);
+
+	if (index >= s->cell_blocks) {
+		index = 0;
+		cell++;
+	}
+	return (void *)(address - in_slab + cell * s->cell_bytes + index * s->stride);
+}
+
 static uint64_t lowest_bits(uint64_t mask, size_t count)
 {
 	uint64_t rest = mask;

@@ -120,6 +120,9 @@ void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
 enum mews_verdict mews_slabs_find(const struct mews_slabs *slabs, const void *block,
 				  uint32_t *number);
 
+/* Where the first block that starts at or behind an address of the slabs would start. */
+void *mews_slabs_first_from(const struct mews_slabs *slabs, uintptr_t address);
+
 /* Takes up to count free blocks of a window, lowest addresses first. Returns how many. */
 size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count);
 

@@ -118,6 +118,7 @@ static void read_events(const struct mews_control *control, struct mews_stats *s
 	stats->return_misses = sum_event(control, MEWS_EVENT_RETURN_MISSES);
 	stats->foreign_returns = sum_event(control, MEWS_EVENT_FOREIGN_RETURNS);
 	stats->failures = sum_event(control, MEWS_EVENT_FAILURES);
+	stats->owner_returns = sum_event(control, MEWS_EVENT_OWNER_RETURNS);
 	stats->double_returns = relaxed(&control->double_returns);
 	stats->foreign_pointers = relaxed(&control->foreign_pointers);
 	stats->interior_pointers = relaxed(&control->interior_pointers);

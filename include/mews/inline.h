@@ -22,7 +22,7 @@
  * address of CPU 0's. Two of zeros stand before it, for the values -1 and -2 that cpu_id has in a
  * thread without restartable sequences: empty to a lease and full to a return.
  *
- *   who        cur                   base, limit, lo, span   slots below cur
+ *   who        cur                   all other fields        slots below cur
  *   sequence   on its CPU: commits   reads                   reads / writes
  *   closer     after its fence       stores                  reads
  *
@@ -34,7 +34,9 @@ struct mews_cpu_cache {
 	void **limit;           /* a return at or above it finds the cache full; 0: closed */
 	void **base;            /* a lease at or below it finds the cache empty; ~0: closed */
 	uintptr_t lo, span;     /* blocks in [lo, lo + span) belong here: this CPU's node */
-	uint64_t unused[3];
+	void **owned_base;      /* base and limit of a pool whose leases have owners: there the two */
+	void **owned_limit;     /*  above stay closed, and in every other pool these (mews/owner.h) */
+	uint64_t unused;
 	void *slots[];
 };
 

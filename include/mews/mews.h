@@ -59,6 +59,7 @@ enum mews_report_kind {
 	MEWS_REPORT_DEGRADED,          /* the pool works, but not as asked: slower path, smaller pages */
 	MEWS_REPORT_OUTSTANDING,       /* a drain ended by its deadline, or the pool was disposed of, with
 					  blocks out; block and site: the oldest of the commonest site */
+	MEWS_REPORT_OWNER_ENDED,       /* the block came back when its owner ended; the return is ignored */
 };
 
 /* Return addresses that are kept of a stack. */
@@ -115,6 +116,7 @@ struct mews_pool_config {
 	 */
 	void (*on_report)(void *context, const struct mews_report *report);
 	void *context;
+	unsigned owners;        /* 1: leases may have owners: see mews/owner.h */
 };
 
 /*
@@ -306,6 +308,7 @@ struct mews_stats {
 	/* Calls of mews_lease_wait that had to wait: now, ever, in vain, handed a block by its return. */
 	uint64_t waiting, waits, wait_timeouts, handovers;
 	uint64_t wait_ns, wait_longest_ns; /* in sum, and the longest */
+	uint64_t owner_returns; /* blocks that came back because their owner ended */
 };
 
 /* Fills *stats, whose size member the caller has set. 0, or -EINVAL. */

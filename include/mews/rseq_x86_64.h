@@ -27,8 +27,11 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	return cpu;
 }
 
-/* The descriptor, the arming store, and label 2, where the sequence begins. Clobbers rax, rcx. */
-#define MEWS_SEQ_BEGIN								\
+/*
+ * The descriptor, the arming store, and label 2, where the sequence begins: it leaves the address of
+ * this CPU's cache in a register. Clobbers rax.
+ */
+#define MEWS_SEQ_BEGIN_IN(cache)						\
 	".pushsection __rseq_cs, \"aw?\"\n\t"					\
 	".balign 32\n"								\
 	"9:\t.long 0, 0\n\t"							\
@@ -36,9 +39,10 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
 	".popsection\n"								\
 	"1:\tleaq 9b(%%rip), %%rax\n\t"						\
 	"movq %%rax, %%fs:%c[cs](%[rseq])\n"					\
-	"2:\tmovslq %%fs:%c[cpu](%[rseq]), %%rcx\n\t"				\
-	"shlq %[shift], %%rcx\n\t"						\
-	"addq %[pool], %%rcx\n\t"
+	"2:\tmovslq %%fs:%c[cpu](%[rseq]), " cache "\n\t"			\
+	"shlq %[shift], " cache "\n\t"						\
+	"addq %[pool], " cache "\n\t"
+#define MEWS_SEQ_BEGIN MEWS_SEQ_BEGIN_IN("%%rcx")
 
 /*
  * Label 3 ends the sequence; the abort lands behind its signature and starts again. The section is our
