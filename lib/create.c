@@ -11,6 +11,7 @@
 #include "../numa/fence.h"
 #include "cache.h"
 #include "ledger.h"
+#include "limit.h"
 #include "owned.h"
 #include "owner.h"
 #include "process.h"
@@ -220,6 +221,7 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	control->context = config->context;
 	snprintf(control->name, sizeof(control->name), "%s", config->name ? config->name : "mews");
 	memcpy(control->path_reason, reason, sizeof(reason));
+	mews_limit_default(control->plan.hard_limit);
 	error = mews_slabs_init(&control->slabs, &control->plan, region + layout.slabs);
 	if (!error) {
 		if (config->owners)

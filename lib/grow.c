@@ -2,8 +2,12 @@
 /*
  * The memory behind the slabs (layer 2): growth, reserve, trimming, and what a fork's child makes of
  * pages that it shares. The other half of slab.h; slab.c is about the blocks. Invariant: blocks are
- * counted in `carved` before their memory is backed and until it is given back, so that the count
- * never passes max_blocks, and their free bits are set only while it is there.
+ * counted in `carved`, and their bytes in the budgets of the window and the process, before their
+ * memory is backed and until it is given back, so that no limit is passed, and their free bits are
+ * set only while it is there.
+ *
+ * Near a limit a slab may get only its first blocks. It is then in its window's `partial`, and who
+ * takes it out of there extends it, or gives its memory back: nobody else does meanwhile.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,28 +17,29 @@
 static uint64_t claim_blocks(struct mews_slabs *s, uint64_t want)
 {
 	uint64_t carved = atomic_load_explicit(&s->carved, memory_order_relaxed);
-	uint64_t claim;
+	uint64_t limit = atomic_load(&s->max_blocks), claim;
 
 	do {
-		claim = s->max_blocks - carved < want ? s->max_blocks - carved : want;
-		if (claim == 0)
+		if (carved >= limit)
 			return 0;
+		claim = limit - carved < want ? limit - carved : want;
 	} while (!atomic_compare_exchange_weak_explicit(&s->carved, &carved, carved + claim,
 			memory_order_relaxed, memory_order_relaxed));
 	return claim;
 }
 
-static bool claim_vacant(struct mews_window *w, uint32_t *slab)
+/* Takes the lowest slab that is set in vacant or partial out of it. */
+static bool claim_marked(struct mews_window *w, mews_word *marks, uint32_t *slab)
 {
 	uint32_t groups = (atomic_load(&w->frontier) + 63) / 64;
 	uint64_t bits, lowest;
 	uint32_t group;
 
 	for (group = 0; group < groups; group++) {
-		bits = atomic_load(&w->vacant[group]);
+		bits = atomic_load(&marks[group]);
 		while (bits) {
 			lowest = bits & -bits;
-			bits = atomic_fetch_and(&w->vacant[group], ~lowest);
+			bits = atomic_fetch_and(&marks[group], ~lowest);
 			if (bits & lowest) {
 				*slab = group * 64 + (uint32_t)__builtin_ctzll(lowest);
 				return true;
@@ -44,12 +49,12 @@ static bool claim_vacant(struct mews_window *w, uint32_t *slab)
 	return false;
 }
 
-/* Claims a slab's address space: one that lost its memory, else one never used. */
+/* Claims a slab to back: one that has only its first blocks, one that lost its memory, a new one. */
 static bool claim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t *slab)
 {
 	uint32_t frontier;
 
-	if (claim_vacant(w, slab))
+	if (claim_marked(w, w->partial, slab) || claim_marked(w, w->vacant, slab))
 		return true;
 	frontier = atomic_load(&w->frontier);
 	do {
@@ -60,9 +65,25 @@ static bool claim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t *sl
 	return true;
 }
 
-static void unclaim_slab(struct mews_window *w, uint32_t slab)
+static void mark(mews_word *marks, uint32_t slab)
 {
-	atomic_fetch_or(&w->vacant[slab / 64], (uint64_t)1 << slab % 64);
+	atomic_fetch_or(&marks[slab / 64], (uint64_t)1 << slab % 64);
+}
+
+static bool unmark(mews_word *marks, uint32_t slab)
+{
+	uint64_t bit = (uint64_t)1 << slab % 64;
+
+	return atomic_fetch_and(&marks[slab / 64], ~bit) & bit;
+}
+
+/* Ends the claim of a slab, by what it has now. */
+static void unclaim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
+{
+	uint32_t blocks = atomic_load(&w->blocks[slab]);
+
+	if (blocks < s->slab_blocks)
+		mark(blocks ? w->partial : w->vacant, slab);
 }
 
 static void add(mews_word *word, uint64_t amount)
@@ -92,26 +113,36 @@ static void note_rung(struct mews_slabs *s, struct mews_window *w, uint64_t offs
 		atomic_store(&w->rung[slab], (uint8_t)rung);
 }
 
-/* Backs part of a window: whole slabs, or the first blocks of one. */
-static int back(struct mews_slabs *s, uint32_t window, char *start, uint64_t length,
-		enum mews_page_policy top, bool local)
+/* What a growth claims: blocks from .. to of a slab, and the memory behind them. */
+struct claim {
+	uint32_t window, slab;
+	bool local;             /* on the window's own node only */
+	uint64_t from, to;      /* from: the slab has as many */
+	uint64_t bytes;
+};
+
+/* Backs part of a window for a claim: whole slabs, the first blocks of one, or more: as `more` then. */
+static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64_t length,
+		enum mews_page_policy top, enum mews_page_policy more)
 {
-	struct mews_window *w = &s->window[window];
+	struct mews_window *w = &s->window[c->window];
 	struct mews_place_request request = {
-		.node = s->plan->window_node[window],
+		.node = s->plan->window_node[c->window],
 		.policy = s->plan->node_policy,
 		.top = top,
 		.bind = s->windows > 1,
-		.local = local,
+		.local = c->local,
 	};
 	struct mews_backing got = { 0 };
 	int error = mews_place_back(start, length, &request, &got);
 
 	if (error)
 		return error;
-	add(backed_by(w, rung_of(&got)), length);
+	add(backed_by(w, more ? more : rung_of(&got)), length);
 	add(&w->unbound, got.unbound);
-	note_rung(s, w, (uint64_t)(start - slab_start(s, window, 0)), length, rung_of(&got));
+	if (!more)
+		note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length,
+			  rung_of(&got));
 	return 0;
 }
 
@@ -120,75 +151,127 @@ static uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
 {
 	uint64_t bytes = (uint64_t)1 << s->slab_shift;
 
+	if (blocks == 0)
+		return 0;
 	if (blocks < s->slab_blocks || s->plan->page_top == MEWS_PAGES_BASE)
 		bytes = block_offset(s, (uint32_t)blocks - 1) + s->stride;
 	return (bytes + s->page - 1) / s->page * s->page;
 }
 
-/* Makes the first `blocks` blocks of a backed slab known; the first `taken` of them are in hand. */
-static void publish(struct mews_slabs *s, uint32_t window, uint32_t slab, uint64_t blocks,
-		    uint64_t taken)
+/* Makes the claim's blocks known, which are backed; the first `taken` of them are in hand. */
+static void publish(struct mews_slabs *s, const struct claim *c, uint64_t taken)
 {
-	struct mews_window *w = &s->window[window];
-	uint64_t word, bits;
+	struct mews_window *w = &s->window[c->window];
+	uint64_t first = c->from + taken, word, bits;
 
-	atomic_store_explicit(&w->blocks[slab], (uint32_t)blocks, memory_order_relaxed);
-	add(&w->carved, blocks);
-	for (word = taken / 64; word * 64 < blocks; word++) {
-		bits = word_mask(blocks, word);
-		if (taken > word * 64)
-			bits &= UINT64_MAX << (taken - word * 64);
+	atomic_store_explicit(&w->blocks[c->slab], (uint32_t)c->to, memory_order_relaxed);
+	add(&w->carved, c->to - c->from);
+	for (word = first / 64; word * 64 < c->to; word++) {
+		bits = word_mask(c->to, word);
+		if (first > word * 64)
+			bits &= UINT64_MAX << (first - word * 64);
 		if (bits)
-			put_word(w, (uint64_t)slab * s->slab_words + word, bits);
+			put_word(w, (uint64_t)c->slab * s->slab_words + word, bits);
 	}
 }
 
-/* Backs a slab whose blocks are claimed. 0 where there is no memory or address space for it. */
-static size_t back_slab(struct mews_slabs *s, uint32_t window, bool local, uint64_t claim,
-			void **blocks, size_t count)
+static void release_bytes(struct mews_window *w, uint64_t bytes)
 {
-	struct mews_window *w = &s->window[window];
-	char *start;
-	uint32_t slab;
-	size_t i;
+	mews_budget_release(&w->budget, bytes);
+	mews_budget_release(&mews_process_budget, bytes);
+}
 
-	if (!claim_slab(s, w, &slab))
-		return 0;
-	start = slab_start(s, window, slab);
-	if (back(s, window, start, slab_length(s, claim), s->plan->page_top, local)) {
-		unclaim_slab(w, slab);
-		return 0;
-	}
-	count = count < claim ? count : claim;
-	for (i = 0; i < count; i++)
-		blocks[i] = block_in_slab(s, start, (uint32_t)i);
-	publish(s, window, slab, claim, count);
-	return claim;
+static bool claim_bytes(struct mews_window *w, uint64_t bytes)
+{
+	if (!mews_budget_claim(&w->budget, bytes))
+		return false;
+	if (mews_budget_claim(&mews_process_budget, bytes))
+		return true;
+	mews_budget_release(&w->budget, bytes);
+	return false;
 }
 
 /*
- * Backs one slab; takes up to count of its blocks. False and *error as mews_slabs_grow. Who counts
- * growing and grown around its look at the slabs knows that blocks were on their way, or came.
+ * Claims blocks and their memory: to the end of the slab, or, where a limit in bytes has no room for
+ * that, half as many, and so on. False where there is none for one block.
+ */
+static bool claim_memory(struct mews_slabs *s, struct claim *c)
+{
+	uint64_t blocks = claim_blocks(s, s->slab_blocks - c->from), wanted = blocks;
+
+	for (; blocks; blocks /= 2) {
+		c->to = c->from + blocks;
+		c->bytes = slab_length(s, c->to) - slab_length(s, c->from);
+		if (claim_bytes(&s->window[c->window], c->bytes))
+			break;
+	}
+	atomic_fetch_sub_explicit(&s->carved, wanted - blocks, memory_order_relaxed);
+	return blocks > 0;
+}
+
+static void release_memory(struct mews_slabs *s, const struct claim *c)
+{
+	atomic_fetch_sub_explicit(&s->carved, c->to - c->from, memory_order_relaxed);
+	release_bytes(&s->window[c->window], c->bytes);
+}
+
+/* A slab's later blocks may lie on the page of its first ones: then there is nothing to do. */
+static int back_claim(struct mews_slabs *s, const struct claim *c)
+{
+	enum mews_page_policy top = s->plan->page_top, more = MEWS_PAGES_AUTO;
+	char *start = slab_start(s, c->window, c->slab) + slab_length(s, c->from);
+
+	if (c->from) {
+		more = atomic_load(&s->window[c->window].rung[c->slab]);
+		top = more < MEWS_PAGES_THP ? MEWS_PAGES_THP : more;
+	}
+	return c->bytes ? back(s, c, start, c->bytes, top, more) : 0;
+}
+
+/* Claims, backs and publishes part of a slab. Takes up to *count of its blocks. 0 or an errno. */
+static int grow_claimed(struct mews_slabs *s, struct claim *c, void **blocks, size_t *count)
+{
+	char *start = slab_start(s, c->window, c->slab);
+	size_t i;
+
+	c->from = atomic_load(&s->window[c->window].blocks[c->slab]);
+	if (!claim_memory(s, c))
+		return ENOBUFS;
+	if (back_claim(s, c)) {
+		release_memory(s, c);
+		return ENOMEM;
+	}
+	*count = *count < c->to - c->from ? *count : c->to - c->from;
+	for (i = 0; i < *count; i++)
+		blocks[i] = block_in_slab(s, start, (uint32_t)(c->from + i));
+	publish(s, c, *count);
+	return 0;
+}
+
+/*
+ * Backs one slab, or more of one; takes up to count of its blocks. False and *error as
+ * mews_slabs_grow. Who counts growing and grown around its look at the slabs knows that blocks were
+ * on their way, or came.
  */
 static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		      size_t *count, int *error)
 {
-	uint64_t claim;
-	bool backed;
+	struct mews_window *w = &s->window[window];
+	struct claim claim = { .window = window, .local = local };
 
 	*error = ENOBUFS;
-	if (atomic_load(&s->carved) == s->max_blocks)
+	if (atomic_load(&s->carved) >= atomic_load(&s->max_blocks))
 		return (*count = 0);
 	atomic_fetch_add(&s->growing, 1);
-	claim = claim_blocks(s, s->slab_blocks);
-	backed = claim && back_slab(s, window, local, claim, blocks, *count);
-	if (claim && !backed)
-		atomic_fetch_sub_explicit(&s->carved, claim, memory_order_relaxed);
-	*count = !backed ? 0 : *count < claim ? *count : claim;
-	*error = claim ? ENOMEM : ENOBUFS;
+	*error = ENOMEM;
+	if (claim_slab(s, w, &claim.slab)) {
+		*error = grow_claimed(s, &claim, blocks, count);
+		unclaim_slab(s, w, claim.slab);
+	}
+	*count = *error ? 0 : *count;
 	atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
 	atomic_fetch_sub(&s->growing, 1);
-	return backed;
+	return !*error;
 }
 
 static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
@@ -219,23 +302,28 @@ size_t mews_slabs_grow_anywhere(struct mews_slabs *s, uint32_t window, void **bl
 	return grow_slabs(s, window, false, blocks, count, error);
 }
 
-/* Backs 1 GiB at once with one page, where the frontier allows it. Not concurrent. */
+/* Backs 1 GiB at once with one page, where the frontier and the limits allow it. Not concurrent. */
 static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 {
 	const uint64_t gigabyte = (uint64_t)1 << 30;
 	struct mews_window *w = &s->window[window];
 	uint32_t slabs = (uint32_t)(gigabyte >> s->slab_shift), first = atomic_load(&w->frontier), i;
+	struct claim c = { .window = window, .local = true, .to = s->slab_blocks };
 
 	if (s->plan->page_top != MEWS_PAGES_1G || slabs == 0 || first + slabs > s->slabs ||
 	    ((uint64_t)first << s->slab_shift) % gigabyte ||
-	    atomic_load(&s->carved) + (uint64_t)slabs * s->slab_blocks > s->max_blocks ||
-	    back(s, window, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G,
-		 true))
+	    atomic_load(&s->carved) + (uint64_t)slabs * s->slab_blocks >
+	    atomic_load(&s->max_blocks) || !claim_bytes(w, gigabyte))
 		return false;
+	if (back(s, &c, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G, MEWS_PAGES_AUTO)) {
+		release_bytes(w, gigabyte);
+		return false;
+	}
 	atomic_store(&w->frontier, first + slabs);
 	for (i = 0; i < slabs; i++) {
 		claim_blocks(s, s->slab_blocks);
-		publish(s, window, first + i, s->slab_blocks, 0);
+		c.slab = first + i;
+		publish(s, &c, 0);
 	}
 	return true;
 }
@@ -338,24 +426,37 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
 	atomic_store(&w->blocks[slab], 0);
 	atomic_fetch_sub(&w->carved, blocks);
-	unclaim_slab(w, slab);
+	release_bytes(w, length);
+	mark(w->vacant, slab);
 	atomic_fetch_sub(&s->carved, blocks);
 	atomic_fetch_add(&s->trimmed, 1);
 	return true;
 }
 
+/* Gives the memory of one slab back, if all its blocks are free. One that is partial is claimed first. */
+static bool trim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
+{
+	uint32_t blocks = atomic_load(&w->blocks[slab]);
+	bool partial = blocks < s->slab_blocks, done;
+
+	if (!blocks || slab_free(s, w, slab) < blocks || (partial && !unmark(w->partial, slab)))
+		return false;
+	blocks = atomic_load(&w->blocks[slab]);
+	done = blocks && take_slab(s, w, slab, blocks) && discard_slab(s, w, slab, blocks);
+	if (partial && !done)
+		unclaim_slab(s, w, slab);
+	return done;
+}
+
 bool mews_slabs_trim_one(struct mews_slabs *s)
 {
 	struct mews_window *w;
-	uint32_t slab, blocks;
+	uint32_t slab;
 
 	for (w = s->window; w < s->window + s->windows; w++)
-		for (slab = atomic_load(&w->frontier); slab-- > 0;) {
-			blocks = atomic_load(&w->blocks[slab]);
-			if (blocks && slab_free(s, w, slab) == blocks &&
-			    take_slab(s, w, slab, blocks) && discard_slab(s, w, slab, blocks))
+		for (slab = atomic_load(&w->frontier); slab-- > 0;)
+			if (trim_slab(s, w, slab))
 				return true;
-		}
 	return false;
 }
 
@@ -422,14 +523,15 @@ static void copy_blocks(const void *from, size_t length, void *to, void *context
 static bool privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), run->first);
-	uint64_t bytes = (uint64_t)1 << s->slab_shift;
+	uint64_t bytes = (uint64_t)1 << s->slab_shift, length;
 	uint32_t slab;
 
 	if (mews_place_privatize(start, run->count * bytes, copy_blocks, run))
 		return false;
 	for (slab = run->first; slab < run->first + run->count; slab++) {
-		atomic_fetch_sub(backed_by(w, atomic_load(&w->rung[slab])), bytes);
-		add(&w->backed_base, bytes);
+		length = slab_length(s, atomic_load(&w->blocks[slab]));
+		atomic_fetch_sub(backed_by(w, atomic_load(&w->rung[slab])), length);
+		add(&w->backed_base, length);
 		atomic_store(&w->rung[slab], MEWS_PAGES_BASE);
 	}
 	return true;

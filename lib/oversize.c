@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <unistd.h>
+#include "budget.h"
 #include "oversize.h"
 
 #define PROBES 64
@@ -52,24 +53,21 @@ static void settle(struct mews_oversize_entry *entry, uint64_t address)
 }
 
 /* Relaxed: counts, they publish nothing. */
-static bool reserve_bytes(struct mews_oversize *o, uint64_t length, uint64_t limit)
+static bool claim_bytes(struct mews_oversize *o, uint64_t length)
 {
-	uint64_t bytes = atomic_load_explicit(&o->bytes, memory_order_relaxed);
-
-	do {
-		if (length > limit || bytes > limit - length)
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&o->bytes, &bytes, bytes + length,
-			memory_order_relaxed, memory_order_relaxed));
+	if (!mews_budget_claim(&mews_process_budget, length))
+		return false;
+	atomic_fetch_add_explicit(&o->bytes, length, memory_order_relaxed);
 	return true;
 }
 
 static void release_bytes(struct mews_oversize *o, uint64_t length)
 {
 	atomic_fetch_sub_explicit(&o->bytes, length, memory_order_relaxed);
+	mews_budget_release(&mews_process_budget, length);
 }
 
-void *mews_oversize_lease(struct mews_oversize *o, size_t bytes, uint64_t limit,
+void *mews_oversize_lease(struct mews_oversize *o, size_t bytes,
 			  const struct mews_place_request *request)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -77,7 +75,7 @@ void *mews_oversize_lease(struct mews_oversize *o, size_t bytes, uint64_t limit,
 	struct mews_oversize_entry *entry;
 	void *address;
 
-	if (!reserve_bytes(o, length, limit)) {
+	if (!claim_bytes(o, length)) {
 		errno = ENOBUFS;
 		return NULL;
 	}

@@ -36,8 +36,11 @@ struct mews_oversize {
 /* tables: zeroed memory of MEWS_OVERSIZE_ENTRIES entries. */
 void mews_oversize_init(struct mews_oversize *oversize, void *tables);
 
-/* Maps and enters. NULL and errno: ENOMEM, ENOBUFS (bytes would pass limit, or the table is full). */
-void *mews_oversize_lease(struct mews_oversize *oversize, size_t bytes, uint64_t limit,
+/*
+ * Maps and enters. NULL and errno: ENOMEM, ENOBUFS (the process's budget has no room for bytes, or the
+ * table is full).
+ */
+void *mews_oversize_lease(struct mews_oversize *oversize, size_t bytes,
 			  const struct mews_place_request *request);
 
 /* The entry that address has while it is out; MEWS_OVERSIZE_ENTRIES where it has none. */

@@ -514,7 +514,6 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 	struct mews_control *control = mews_control_of(pool);
 	const struct mews_plan *plan = &control->plan;
 	struct mews_place_request request = { .policy = plan->node_policy, .top = plan->page_top };
-	uint64_t carved = atomic_load(&control->slabs.carved) * plan->stride;
 	struct operation op;
 	void *block = NULL;
 
@@ -533,9 +532,7 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 	else if (bytes > plan->oversize_limit)
 		errno = EMSGSIZE;
 	else
-		block = mews_oversize_lease(&control->oversize, bytes,
-					    plan->hard_limit > carved ? plan->hard_limit - carved : 0,
-					    &request);
+		block = mews_oversize_lease(&control->oversize, bytes, &request);
 	if (block)
 		mews_samples_lease_one(&control->samples, &op.pass.side->leases,
 				       mews_oversize_number(control, block), CALLER);

@@ -25,7 +25,7 @@
 #include "sites.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static CDS_LIST_HEAD(pools);
+CDS_LIST_HEAD(mews_process_pools);
 static struct mews_topology *topology;
 static unsigned topology_users;
 static uint32_t generation; /* changes in the child of a fork, while it has one thread */
@@ -34,6 +34,16 @@ static __thread unsigned inside __attribute__((tls_model("initial-exec")));
 static _Atomic pthread_t forker; /* valid while a pool is frozen */
 /* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
 static uint32_t *copied;
+
+void mews_process_lock(void)
+{
+	pthread_mutex_lock(&mutex);
+}
+
+void mews_process_unlock(void)
+{
+	pthread_mutex_unlock(&mutex);
+}
 
 int mews_process_topology(const struct mews_topology **out)
 {
@@ -127,12 +137,12 @@ static void freeze_all(void)
 	struct mews_control *control;
 
 	/* Sequentially consistent, before the gate is looked at: see side.h. */
-	cds_list_for_each_entry(control, &pools, link)
+	cds_list_for_each_entry(control, &mews_process_pools, link)
 		atomic_store(&control->frozen, 1);
 	if (!inside)
-		cds_list_for_each_entry(control, &pools, link)
+		cds_list_for_each_entry(control, &mews_process_pools, link)
 			mews_gate_wait(&control->sides);
-	cds_list_for_each_entry(control, &pools, link)
+	cds_list_for_each_entry(control, &mews_process_pools, link)
 		shut_caches(control);
 }
 
@@ -155,7 +165,7 @@ static void before_fork(void)
 	pthread_mutex_lock(&mutex);
 	atomic_store(&forker, pthread_self());
 	freeze_all();
-	cds_list_for_each_entry(control, &pools, link)
+	cds_list_for_each_entry(control, &mews_process_pools, link)
 		shared += hugetlb_bytes(control);
 	word = shared ? mews_kernel->mmap(NULL, sizeof(*copied), PROT_READ | PROT_WRITE,
 					  MAP_SHARED | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
@@ -186,7 +196,7 @@ static void in_parent(void)
 		wait_for_child();
 		drop_word();
 	}
-	cds_list_for_each_entry(control, &pools, link)
+	cds_list_for_each_entry(control, &mews_process_pools, link)
 		thaw(control);
 	pthread_mutex_unlock(&mutex);
 }
@@ -236,7 +246,7 @@ static void in_child(void)
 	mews_fence_available(reason, sizeof(reason));
 	generation++;
 	mews_owner_child();
-	cds_list_for_each_entry(control, &pools, link)
+	cds_list_for_each_entry(control, &mews_process_pools, link)
 		revive(control);
 	if (copied) {
 		__atomic_store_n(copied, 1, __ATOMIC_RELEASE);
@@ -248,7 +258,7 @@ static void in_child(void)
 void mews_process_enter(struct mews_control *control)
 {
 	pthread_mutex_lock(&mutex);
-	cds_list_add(&control->link, &pools);
+	cds_list_add(&control->link, &mews_process_pools);
 	pthread_mutex_unlock(&mutex);
 }
 

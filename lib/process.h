@@ -21,6 +21,11 @@ void mews_process_topology_release(void);
 struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu);
 void mews_pass_end(struct mews_pass *pass);
 
+/* The pools of this process; only under the lock, which control calls and forks wait for. */
+extern struct cds_list_head mews_process_pools;
+void mews_process_lock(void);
+void mews_process_unlock(void);
+
 /* Enters a pool that is ready, and takes it out. */
 void mews_process_enter(struct mews_control *control);
 void mews_process_leave(struct mews_control *control);

@@ -24,7 +24,7 @@ static size_t round_line(size_t bytes)
 
 /* Table sizes of one window, in bytes. */
 struct window_tables {
-	size_t free, summary, vacant, rung, blocks;
+	size_t free, summary, marks, rung, blocks;
 };
 
 static struct window_tables window_tables(const struct mews_plan *plan)
@@ -35,7 +35,7 @@ static struct window_tables window_tables(const struct mews_plan *plan)
 	return (struct window_tables) {
 		.free = round_line(words * 8),
 		.summary = round_line((words + 63) / 64 * 8),
-		.vacant = round_line((slabs + 63) / 64 * 8),
+		.marks = round_line((slabs + 63) / 64 * 8),
 		.rung = round_line(slabs),
 		.blocks = round_line(slabs * 4),
 	};
@@ -51,7 +51,7 @@ size_t mews_slabs_table_bytes(const struct mews_plan *plan)
 	struct window_tables t = window_tables(plan);
 
 	return window_array_bytes(plan) +
-		plan->nodes * (t.free + t.summary + t.vacant + t.rung + t.blocks);
+		plan->nodes * (t.free + t.summary + 2 * t.marks + t.rung + t.blocks);
 }
 
 static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char *at)
@@ -65,7 +65,8 @@ static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char 
 		w->free = (mews_word *)at;
 		w->summary = (mews_word *)(at += t.free);
 		w->vacant = (mews_word *)(at += t.summary);
-		w->rung = (_Atomic uint8_t *)(at += t.vacant);
+		w->partial = (mews_word *)(at += t.marks);
+		w->rung = (_Atomic uint8_t *)(at += t.marks);
 		w->blocks = (_Atomic uint32_t *)(at += t.rung);
 		at += t.blocks;
 	}
@@ -109,6 +110,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 void mews_slabs_fini(struct mews_slabs *s)
 {
 	mews_place_release(s->start, s->length);
+	mews_budget_release(&mews_process_budget, mews_slabs_backed(s));
 }
 
 void *mews_slabs_block(const struct mews_slabs *s, uint32_t number)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include "../numa/place.h"
 #include "../numa/plan.h"
+#include "budget.h"
 #include "tagstack.h"
 
 /* One node's share. Bitmaps are indexed by the number of the block within the window. */
@@ -24,10 +25,12 @@ struct mews_window {
 	mews_word *free;                /* [words] bit: the block is free and lies in its slab */
 	mews_word *summary;             /* bit: this word of free[] may not be zero */
 	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
+	mews_word *partial;             /* bit: a slab that has only its first blocks: see grow.c */
 	_Atomic uint8_t *rung;          /* [slabs] enum mews_page_policy that backs it; 0: none */
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	mews_word carved;               /* blocks */
+	struct mews_budget budget;      /* bytes, with the limit of the node */
 	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
 };
 
@@ -44,8 +47,8 @@ struct mews_slabs {
 	size_t cell_bytes, stride, page;
 	/* 2^64 / size, rounded up: division by multiplying */
 	uint64_t cell_inverse, stride_inverse, cell_blocks_inverse;
-	uint64_t max_blocks;
-	mews_word carved;               /* blocks, all windows; <= max_blocks */
+	mews_word max_blocks;           /* the limit in force, which may change */
+	mews_word carved;               /* blocks, all windows; above max_blocks only where that fell */
 	_Atomic uint32_t growing;       /* growths under way, and */
 	_Atomic uint32_t grown;         /* those that have ended: see mews_fetch */
 	_Atomic uint32_t trimmed;       /* slabs given back */
@@ -133,10 +136,16 @@ size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks,
 void mews_slabs_put(struct mews_slabs *slabs, void *const *blocks, size_t count,
 		    mews_bad_block *bad, void *context);
 
+/* How many blocks the address space has room for, whatever the limit. */
+static inline uint64_t mews_slabs_room(const struct mews_slabs *s)
+{
+	return (uint64_t)s->windows * s->slabs * s->slab_blocks;
+}
+
 /*
  * Backs one slab more of a window and takes up to count of its blocks; the rest is free then.
- * Returns how many, at least 1; 0 and *error: ENOBUFS (max_blocks are carved), ENOMEM (the node has
- * none, or its window is full).
+ * Returns how many, at least 1; 0 and *error: ENOBUFS (a limit is reached: the pool's blocks, or the
+ * bytes of the node or of the process), ENOMEM (the node has none, or its window is full).
  */
 size_t mews_slabs_grow(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count,
 		       int *error);

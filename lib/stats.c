@@ -142,7 +142,7 @@ static void read_plan(const struct mews_control *control, struct mews_stats *sta
 	snprintf(stats->path_reason, sizeof(stats->path_reason), "%s", control->path_reason);
 	stats->block_size = plan->block_size;
 	stats->stride = plan->stride;
-	stats->max_blocks = plan->max_blocks;
+	stats->max_blocks = relaxed(&control->slabs.max_blocks);
 	stats->cache_capacity = plan->cache_capacity;
 	stats->magazine = plan->magazine;
 	stats->mode = plan->mode;
@@ -171,6 +171,8 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 	add_up(&full);
 	read_events(control, &full);
 	read_waiting(&control->waiting, &full);
+	full.hard_limit = mews_budget_limit(&mews_process_budget);
+	full.hard_used = relaxed(&mews_process_budget.used);
 	full.size = stats->size < sizeof(full) ? stats->size : sizeof(full);
 	memcpy(stats, &full, full.size);
 	return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define FEW 40
+#define MANY 3000
 
 static void *wait_a_while(struct arena *arena, struct rng *rng)
 {
@@ -153,7 +154,65 @@ static void run_waiters_cancel(const struct stress *stress)
 	arena_close(&arena);
 }
 
+/* All limits go up and down under load; what is in force at the end is kept, and nothing is lost. */
+static void *resize(struct worker *worker)
+{
+	struct arena *arena = worker->shared;
+	struct rng *rng = &worker->rng;
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	while (arena_running(arena)) {
+		CHECK(mews_pool_stats(arena->pool, &stats) == 0, "statistics");
+		switch (rng_below(rng, 3)) {
+		case 0:
+			CHECK(mews_pool_set_limit(arena->pool, 1 + rng_below(rng, MANY)) == 0, "limit");
+			break;
+		case 1:
+			CHECK(mews_pool_set_node_limit(arena->pool, stats.node[0].node,
+						       rng_below(rng, 2 * MANY) * 256) == 0, "node");
+			break;
+		default:
+			mews_set_hard_limit(stats.hard_used / 2 + rng_below(rng, MANY) * 512);
+		}
+		threads_sleep(5e-4);
+	}
+	CHECK(mews_pool_set_node_limit(arena->pool, stats.node[0].node, 0) == 0, "node");
+	mews_set_hard_limit(0);
+	CHECK(mews_pool_set_limit(arena->pool, MANY) == 0, "limit");
+	return NULL;
+}
+
+static void *be_resized(void *argument)
+{
+	struct worker *worker = argument;
+
+	return worker->index == 0 ? resize(worker) : worker->index < 4 ? wait_and_hold(worker) :
+		hand_worker(worker);
+}
+
+static void run_resize(const struct stress *stress)
+{
+	struct mews_stats stats = { .size = sizeof(stats) };
+	struct arena arena;
+
+	arena_open(&arena, stress, MANY);
+	threads_run(stress_threads(stress, 12), stress->seed, &arena, be_resized);
+	arena_audit(&arena);
+	CHECK(mews_pool_set_limit(arena.pool, 1) == 0, "limit");
+	CHECK(mews_pool_trim(arena.pool, 0, 0) == 0, "trim");
+	CHECK(mews_pool_set_limit(arena.pool, MANY) == 0, "limit");
+	for (unsigned i = 0; i < ARENA_MAILBOXES; i++)
+		if (arena.mailbox[i])
+			arena_give(&arena, atomic_exchange(&arena.mailbox[i], NULL));
+	CHECK(mews_pool_trim(arena.pool, 0, 0) == 0, "trim");
+	CHECK(mews_pool_stats(arena.pool, &stats) == 0, "statistics");
+	CHECK(stats.backed_bytes == 0 && stats.hard_used == 0, "%llu bytes behind no blocks, %llu used",
+	      (unsigned long long)stats.backed_bytes, (unsigned long long)stats.hard_used);
+	arena_close(&arena);
+}
+
 const struct scenario stress_wait[] = {
+	{ "resize", "limits go up and down under load", run_resize },
 	{ "waiters", "leases that wait, beside drains, trims, bulk and an eventfd", run_waiters },
 	{ "waiters-cancel", "waiters are cancelled in the queue", run_waiters_cancel },
 	{ NULL, NULL, NULL },

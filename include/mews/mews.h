@@ -131,7 +131,7 @@ MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews
 
 /*
  * Leases one block of at least block_size bytes; its contents are undefined.
- * NULL and errno: ENOBUFS (the pool is at max_blocks and all are out), ENOMEM (the system refused
+ * NULL and errno: ENOBUFS (a limit is reached and all blocks are out), ENOMEM (the system refused
  * memory, or the strict node has none), ESHUTDOWN (the pool was disposed).
  * errno is kept where it gets a block. Waits for no other thread, but for a fork under way, and, at
  * max_blocks only, a bounded time for blocks that others are bringing. Async-signal-safe.
@@ -171,7 +171,7 @@ MEWS_API void *mews_lease_wait(struct mews_pool *pool, const struct timespec *de
  * mapping of its own, page aligned, zeroed, populated, on the caller's node, released to the system
  * when it is returned by mews_return.
  * NULL and errno as mews_lease, and: EMSGSIZE (above oversize_limit), ENOBUFS (too many oversize
- * leases at once, or their sum would pass the pool's hard limit).
+ * leases at once, or the process's hard limit has no room).
  */
 MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes);
 
@@ -227,6 +227,31 @@ MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
  * the whole text, as snprintf does. Not for signal handlers.
  */
 MEWS_API int mews_address_name(const void *address, char *buffer, size_t length);
+
+/*
+ * The most that all pools and oversize leases of this process have behind them together, in bytes; it
+ * counts the memory of blocks, not the pools' own tables (see metadata_bytes). 0: back to the default,
+ * three quarters of what the control group allows (parents' limits included), or of the memory of the
+ * nodes, as the last pool that was created found it. Below what is used now nothing is taken away from
+ * who has it: what is free is given back to the system at once, and growth fails until use has fallen.
+ * Always 0.
+ */
+MEWS_API int mews_set_hard_limit(size_t bytes);
+
+/*
+ * The same for the blocks of one pool: its max_blocks from now on. Up to what address space was reserved
+ * for when the pool was created: its max_blocks then, rounded up to whole slabs. A pool above its new
+ * limit keeps blocks that lie in one slab with one that is out, and may lease them.
+ * 0, or -EINVAL (NULL, 0 blocks), -ERANGE (more than is reserved), -ESHUTDOWN (disposed).
+ */
+MEWS_API int mews_pool_set_limit(struct mews_pool *pool, size_t max_blocks);
+
+/*
+ * The same for the bytes behind a pool's blocks on one NUMA node (the kernel's number); 0: no limit of
+ * its own. Growth goes on to other nodes then, unless the pool is strict.
+ * 0, or -EINVAL (NULL), -ENOENT (the pool takes no memory of that node), -ESHUTDOWN (disposed).
+ */
+MEWS_API int mews_pool_set_node_limit(struct mews_pool *pool, unsigned node, size_t bytes);
 
 /*
  * Disposes of the pool. Leases fail with ESHUTDOWN from now on. Blocks that are out stay valid; each
@@ -309,6 +334,7 @@ struct mews_stats {
 	uint64_t waiting, waits, wait_timeouts, handovers;
 	uint64_t wait_ns, wait_longest_ns; /* in sum, and the longest */
 	uint64_t owner_returns; /* blocks that came back because their owner ended */
+	uint64_t hard_limit, hard_used; /* bytes: of the process, as mews_set_hard_limit */
 };
 
 /* Fills *stats, whose size member the caller has set. 0, or -EINVAL. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../lib/budget.h"
 #include "../../lib/oversize.h"
 #include "../support/maps.h"
 #include "../support/suite.h"
@@ -35,7 +36,7 @@ static bool give_back(struct mews_oversize *from, void *block)
 
 static void test_lease_and_return(void **state)
 {
-	char *block = mews_oversize_lease(&oversize, 10000, 1 << 20, &request);
+	char *block = mews_oversize_lease(&oversize, 10000, &request);
 
 	(void)state;
 	assert_non_null(block);
@@ -50,7 +51,7 @@ static void test_lease_and_return(void **state)
 
 static void test_what_is_no_lease(void **state)
 {
-	char *block = mews_oversize_lease(&oversize, 10000, 1 << 20, &request);
+	char *block = mews_oversize_lease(&oversize, 10000, &request);
 
 	(void)state;
 	assert_false(give_back(&oversize, NULL));
@@ -63,16 +64,20 @@ static void test_what_is_no_lease(void **state)
 
 static void test_limit(void **state)
 {
-	void *first = mews_oversize_lease(&oversize, 60000, 65536, &request);
+	void *first;
 
 	(void)state;
+	mews_budget_set_limit(&mews_process_budget, 65536);
+	first = mews_oversize_lease(&oversize, 60000, &request);
 	assert_non_null(first);
 	errno = 0;
-	assert_null(mews_oversize_lease(&oversize, 5000, 65536, &request));
+	assert_null(mews_oversize_lease(&oversize, 5000, &request));
 	assert_int_equal(errno, ENOBUFS);
 	assert_int_equal(atomic_load(&oversize.count), 1);
 	assert_true(give_back(&oversize, first));
 	assert_int_equal(atomic_load(&oversize.bytes), 0);
+	assert_int_equal(atomic_load(&mews_process_budget.used), 0);
+	mews_budget_set_limit(&mews_process_budget, UINT64_MAX);
 }
 
 static void *churn(void *argument)
@@ -86,7 +91,7 @@ static void *churn(void *argument)
 		if (blocks[slot] && (blocks[slot][100] != (char)worker->index ||
 				     !give_back(&oversize, blocks[slot])))
 			return worker;
-		blocks[slot] = mews_oversize_lease(&oversize, 5000 + slot * 1000, 1 << 30, &request);
+		blocks[slot] = mews_oversize_lease(&oversize, 5000 + slot * 1000, &request);
 		if (!blocks[slot])
 			return worker;
 		blocks[slot][100] = (char)worker->index;
