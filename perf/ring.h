@@ -61,11 +61,15 @@ static inline void *perf_ring_pop(struct perf_ring *ring)
 	return block;
 }
 
-/* Waits a moment for the other side: spins first, then lets others run. */
+/*
+ * Waits a moment for the other side: spins first, then lets others run. Long enough that the other side
+ * gets far: who looks too often takes the line from the one that writes it, each time, and then a
+ * ring with nothing else to do is slower than one with an allocator behind it.
+ */
 static inline void perf_ring_wait(uint32_t *spins)
 {
 	if (++*spins < 64)
-		for (int i = 0; i < 32; i++)
+		for (int i = 0; i < 64; i++)
 			perf_pause();
 	else
 		sched_yield();
