@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stress: signals that lease and return inside lease and return. Each worker has a timer of its
- * own, whose handler runs on that thread every 10 to 50 us; the handler keeps a few blocks over to
+ * Stress: signals that lease and return inside lease and return. Each worker has a timer of its own,
+ * whose handler runs on that thread every 10 to 50 us, or five times that; it keeps a few blocks over to
  * its next run, so that what it leased inside one operation is returned inside another.
  */
 #include "stress.h"
@@ -46,10 +46,12 @@ static void on_timer(int number)
 	errno = saved;
 }
 
+static uint32_t least;  /* nanoseconds between signals; up to five times that */
+
 static timer_t start_timer(struct rng *rng)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
-	struct itimerspec when = { .it_interval.tv_nsec = 10000 + rng_below(rng, 40000) };
+	struct itimerspec when = { .it_interval.tv_nsec = least + rng_below(rng, 4 * least) };
 	timer_t timer;
 
 	event._sigev_un._tid = threads_tid();
@@ -92,10 +94,12 @@ static void *be_interrupted(void *argument)
 	return NULL;
 }
 
-static void install(void)
+/* Where each lease has its stack unwound, a handler takes so long that another would be due. */
+static void install(bool unwound)
 {
 	struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
 
+	least = unwound || kind->checks == MEWS_CHECKS_FULL ? 50000 : 10000;
 	sigemptyset(&action.sa_mask);
 	CHECK(sigaction(SIGRTMIN, &action, NULL) == 0, "sigaction");
 	block_signal(SIG_UNBLOCK);
@@ -105,7 +109,7 @@ static void run_signals(const struct stress *stress)
 {
 	struct arena arena;
 
-	install();
+	install(false);
 	arena_open(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	CHECK(atomic_load(&arena.operations) > 100, "hardly a signal came");
@@ -118,7 +122,7 @@ static void run_signals_slow(const struct stress *stress)
 {
 	struct arena arena;
 
-	install();
+	install(false);
 	arena_open(&arena, stress, 100);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	arena_close(&arena);
@@ -144,7 +148,7 @@ static void run_signals_drain(const struct stress *stress)
 {
 	struct arena arena;
 
-	install();
+	install(false);
 	arena_open(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_drain);
 	arena_close(&arena);
@@ -161,7 +165,7 @@ static void run_signals_sampled(const struct stress *stress)
 {
 	struct arena arena;
 
-	install();
+	install(true);
 	arena_open(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_sample);
 	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
