@@ -138,8 +138,11 @@ struct mews_owner_of mews_owner_of(const struct mews_control *control, const voi
 	if (!mews_owned_out(control, word, block) || id % ENTRIES < ENTRIES_NOT_USED)
 		return of;
 	of.id = id;
-	of.gone = !mews_owner_name(word, of.name) ||
-		  atomic_load(&t->owner[id % ENTRIES].state) == MEWS_OWNER_GONE;
+	of.gone = atomic_load(&t->owner[id % ENTRIES].state) == MEWS_OWNER_GONE;
+	if (!mews_owner_name(word, of.name)) {
+		of.gone = true;
+		of.name[0] = 0;
+	}
 	return of;
 }
 

@@ -231,11 +231,12 @@ bool mews_samples_look(const struct mews_samples *s, size_t number, struct mews_
 
 uint32_t mews_samples_stack(const struct mews_samples *s, uint32_t site, void **stack)
 {
-	const struct mews_site *from = s->site + site - 1;
+	const struct mews_site *from;
 	uint32_t depth, i;
 
 	if (!site)
 		return 0;
+	from = &s->site[site - 1];
 	/* P2: pairs with P1. */
 	depth = atomic_load_explicit(&from->depth, memory_order_acquire);
 	for (i = 0; i < depth; i++)

@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <link.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include "../numa/place.h"
 #include "detour.h"
+#include "owner.h"
 #include "sites.h"
 
 static uint64_t now_ns(void)
@@ -32,15 +34,26 @@ static uint64_t now_ns(void)
 static const void *lease_of(const struct mews_control *control, size_t number, uint64_t *bytes)
 {
 	size_t blocks = mews_slabs_numbers(&control->slabs);
-	const struct mews_oversize_entry *entry = control->oversize.entry + number - blocks;
+	const struct mews_oversize_entry *entry;
 
 	if (number < blocks) {
 		*bytes = control->plan.block_size;
 		return mews_slabs_block(&control->slabs, (uint32_t)number);
 	}
+	entry = &control->oversize.entry[number - blocks];
 	/* Relaxed: it may end at this moment. */
 	*bytes = atomic_load_explicit(&entry->length, memory_order_relaxed);
 	return (void *)(uintptr_t)atomic_load_explicit(&entry->address, memory_order_relaxed);
+}
+
+/* Of the block that the site tells of; an oversize lease has none. */
+static void name_owner(const struct mews_control *control, struct mews_lease_site *site)
+{
+	struct mews_owner_of of = { 0 };
+
+	if (mews_slabs_contain(&control->slabs, site->block))
+		of = mews_owner_of(control, site->block);
+	memcpy(site->owner, of.name, sizeof(site->owner));
 }
 
 /* One more lease of a site. */
@@ -54,6 +67,7 @@ static void add_lease(const struct mews_control *control, struct mews_lease_site
 		site->oldest_ns = age;
 		site->block = block;
 		site->thread = (int32_t)sample->thread;
+		name_owner(control, site);
 	}
 	if (!site->leases || age < site->youngest_ns)
 		site->youngest_ns = age;
@@ -110,29 +124,38 @@ struct tally {
 	uint64_t now;
 };
 
-static void add_record(struct mews_control *control, struct tally *tally, size_t number)
+static void add_record(struct mews_control *control, void *context, size_t number)
 {
+	struct tally *tally = context;
 	struct mews_sample sample;
 
 	if (mews_samples_look(&control->samples, number, &sample) && sample.out)
 		add_lease(control, &tally->site[sample.site], number, &sample, tally->now);
 }
 
-static void add_records(struct mews_control *control, struct tally *tally)
+/* Visits each number that a block may have by now. */
+static void each_number(struct mews_control *control, void *context,
+			void (*visit)(struct mews_control *control, void *context, size_t number))
 {
 	const struct mews_slabs *s = &control->slabs;
 	uint32_t window, number, used;
-	size_t blocks = mews_slabs_numbers(s), i;
 
-	if (!mews_samples_one_in(&control->samples))
-		return;
 	for (window = 0; window < s->windows; window++) {
 		used = atomic_load(&s->window[window].frontier) << s->bits_shift;
 		for (number = 0; number < used; number++)
-			add_record(control, tally, window << s->window_bits_shift | number);
+			visit(control, context, window << s->window_bits_shift | number);
 	}
+}
+
+static void add_records(struct mews_control *control, struct tally *tally)
+{
+	size_t i;
+
+	if (!mews_samples_one_in(&control->samples))
+		return;
+	each_number(control, tally, add_record);
 	for (i = 0; i < MEWS_OVERSIZE_ENTRIES; i++)
-		add_record(control, tally, blocks + i);
+		add_record(control, tally, mews_slabs_numbers(&control->slabs) + i);
 }
 
 /* The site with most leases to the front of what is left. */
@@ -216,6 +239,43 @@ MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
 	tally_close(&tally);
 	if (rest.leases)
 		tell(context, &rest);
+	return 0;
+}
+
+struct listener {
+	void (*tell)(void *context, const struct mews_lease_site *site);
+	void *context;
+};
+
+static void tell_orphan(struct mews_control *control, void *context, size_t number)
+{
+	void *block = mews_slabs_block(&control->slabs, (uint32_t)number);
+	struct mews_lease_site site = { 0 };
+	struct listener *listener = context;
+	struct mews_sample sample = { .time = now_ns() };
+	uint32_t same;
+
+	/* Behind the last block of a slab there are numbers without any. */
+	if (mews_slabs_find(&control->slabs, block, &same) != MEWS_BLOCK_START || same != number ||
+	    !mews_owner_of(control, block).gone)
+		return;
+	mews_samples_look(&control->samples, number, &sample);
+	add_lease(control, &site, number, &sample, now_ns());
+	finish(control, &site, sample.site);
+	site.estimate = 1;
+	listener->tell(listener->context, &site);
+}
+
+MEWS_API int mews_pool_report_orphans(struct mews_pool *pool,
+				      void (*tell)(void *context, const struct mews_lease_site *site),
+				      void *context)
+{
+	struct listener listener = { tell, context };
+
+	if (!pool || !tell)
+		return -EINVAL;
+	if (mews_owned(mews_control_of(pool)))
+		each_number(mews_control_of(pool), &listener, tell_orphan);
 	return 0;
 }
 

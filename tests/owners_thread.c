@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "support/threads.h"
@@ -252,6 +253,119 @@ static void test_fork(void **state)
 	end_owner_pool(pool, 6);
 }
 
+static struct {
+	unsigned calls;
+	uint64_t leases;
+	struct mews_lease_site last;
+} told;
+
+static void on_site(void *unused, const struct mews_lease_site *site)
+{
+	(void)unused;
+	told.calls++;
+	told.leases += site->leases;
+	told.last = *site;
+}
+
+static void ask(int (*report)(struct mews_pool *, void (*)(void *, const struct mews_lease_site *),
+			      void *))
+{
+	told.calls = 0;
+	told.leases = 0;
+	assert_int_equal(report(pool, on_site, NULL), 0);
+}
+
+/* Sampled leases name their owner, and end with it; the audit looks at each record. */
+static void test_sampled(void **state)
+{
+	struct mews_owner *owner = new_owner("request");
+	void *block[20];
+
+	(void)state;
+	pool = owner_pool(COUNT);
+	assert_int_equal(mews_pool_sample_leases(pool, 1), 0);
+	for (int i = 0; i < 20; i++)
+		block[i] = owner_lease(pool, owner);
+	for (int i = 10; i < 20; i++)
+		owner_give(pool, owner, block[i]);
+	audit_out(pool, block, 10);
+	ask(mews_pool_report_leases);
+	assert_int_equal(told.leases, 10);
+	assert_string_equal(told.last.owner, "request");
+	assert_true(told.last.depth > 0);
+	ask(mews_pool_report_orphans);
+	assert_int_equal(told.calls, 0);
+	assert_int_equal(mews_owner_end(owner), 10);
+	ask(mews_pool_report_leases);
+	assert_int_equal(told.calls, 0);
+	kind_calls.give(pool, block[0]);
+	assert_int_equal(reports, 1);
+	assert_int_equal(reported.kind, MEWS_REPORT_OWNER_ENDED);
+	assert_non_null(reported.site);
+	assert_int_equal(mews_pool_sample_leases(pool, 0), 0);
+	mews_owner_destroy(owner);
+	end_owner_pool(pool, 10);
+}
+
+static atomic_int stage;
+
+static void *hold_some(void *unused)
+{
+	lease_and_keep(4);
+	atomic_store(&stage, 1);
+	while (atomic_load(&stage) == 1)
+		threads_sleep(0.001);
+	return unused;
+}
+
+static void bring_back(void *unused, const struct mews_lease_site *site)
+{
+	on_site(unused, site);
+	mews_return(pool, (void *)site->block);
+}
+
+/* In the child of a fork the leases of threads that are not in it are orphans, and can be returned. */
+static int look_at_orphans(void)
+{
+	static const char name[] = "thread ";
+
+	ask(mews_pool_report_orphans);
+	if (told.calls != 4 || told.leases != 4 || memcmp(told.last.owner, name, sizeof(name) - 1))
+		return 1;
+	if (mews_pool_report_orphans(pool, bring_back, NULL))
+		return 2;
+	ask(mews_pool_report_orphans);
+	return told.calls != 0 || mews_owner_end(mews_owner_thread()) != 3 || reports ? 3 : 0;
+}
+
+static void test_orphans(void **state)
+{
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	(void)state;
+	pool = owner_pool(COUNT);
+	atomic_store(&stage, 0);
+	assert_int_equal(pthread_create(&thread, NULL, hold_some, NULL), 0);
+	while (atomic_load(&stage) == 0)
+		threads_sleep(0.001);
+	lease_and_keep(3);
+	ask(mews_pool_report_orphans);
+	assert_int_equal(told.calls, 0);
+	child = fork();
+	if (child == 0)
+		_exit(look_at_orphans());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	ask(mews_pool_report_orphans);
+	assert_int_equal(told.calls, 0);
+	atomic_store(&stage, 2);
+	pthread_join(thread, NULL);
+	assert_int_equal(mews_owner_end(mews_owner_thread()), 3);
+	end_owner_pool(pool, 7);
+}
+
 const struct CMUnitTest owners_thread[] = {
 	cmocka_unit_test(test_thread_ends),
 	cmocka_unit_test(test_late_destructor),
@@ -261,5 +375,7 @@ const struct CMUnitTest owners_thread[] = {
 	cmocka_unit_test(test_scope_of_dead_thread),
 	cmocka_unit_test(test_others_return),
 	cmocka_unit_test(test_fork),
+	cmocka_unit_test(test_sampled),
+	cmocka_unit_test(test_orphans),
 };
 const size_t owners_thread_count = sizeof(owners_thread) / sizeof(owners_thread[0]);

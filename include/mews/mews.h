@@ -80,6 +80,7 @@ struct mews_lease_site {
 	int32_t thread;                /* the kernel's number of it, as gettid(2) says; 0: not known */
 	uint32_t depth;                /* of the stack; 0: it is not known */
 	void *stack[MEWS_SITE_DEPTH];  /* return addresses, [0] of the call of the library */
+	char owner[32];                /* whose lease block is, see mews/owner.h; empty: nobody's */
 };
 
 struct mews_report {
@@ -219,6 +220,16 @@ MEWS_API int mews_pool_sample_leases(struct mews_pool *pool, unsigned one_in);
 MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
 				     void (*tell)(void *context, const struct mews_lease_site *site),
 				     void *context);
+
+/*
+ * Tells the leases whose owner is gone without having ended, so that nothing will bring them back: in
+ * the child of a fork, those of the threads that are not in it. A call of tell() for each: leases is 1,
+ * block and owner say which; stack, thread and ages, where it was sampled. mews_return brings one back,
+ * mews_owner_adopt gives it to another owner; tell() may call anything. 0, or -EINVAL (NULL).
+ */
+MEWS_API int mews_pool_report_orphans(struct mews_pool *pool,
+				      void (*tell)(void *context, const struct mews_lease_site *site),
+				      void *context);
 
 /*
  * Names the call before a return address as "function+0x2a (/usr/bin/server+0x1b2c)" into buffer,
