@@ -290,10 +290,31 @@ static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void
 	return got;
 }
 
+/* Growths of a window that are refused unasked after its node refused one. Relaxed: a hint. */
+static bool rests(struct mews_window *w)
+{
+	uint32_t left = atomic_load_explicit(&w->rest, memory_order_relaxed);
+
+	if (left)
+		atomic_store_explicit(&w->rest, left - 1, memory_order_relaxed);
+	return left;
+}
+
 size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
 		       int *error)
 {
-	return grow_slabs(s, window, true, blocks, count, error);
+	bool others = s->windows > 1 && s->plan->node_policy != MEWS_NODE_STRICT;
+	struct mews_window *w = &s->window[window];
+	size_t got;
+
+	if (others && rests(w)) {
+		*error = atomic_load(&s->carved) == s->max_blocks ? ENOBUFS : ENOMEM;
+		return 0;
+	}
+	got = grow_slabs(s, window, true, blocks, count, error);
+	if (others && !got && *error == ENOMEM)
+		atomic_store_explicit(&w->rest, MEWS_GROWTH_REST, memory_order_relaxed);
+	return got;
 }
 
 size_t mews_slabs_grow_anywhere(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,

@@ -29,6 +29,7 @@ struct mews_window {
 	_Atomic uint8_t *rung;          /* [slabs] enum mews_page_policy that backs it; 0: none */
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
+	_Atomic uint32_t rest;          /* growths that are refused unasked */
 	mews_word carved;               /* blocks */
 	struct mews_budget budget;      /* bytes, with the limit of the node */
 	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
@@ -145,8 +146,11 @@ static inline uint64_t mews_slabs_room(const struct mews_slabs *s)
 /*
  * Backs one slab more of a window and takes up to count of its blocks; the rest is free then.
  * Returns how many, at least 1; 0 and *error: ENOBUFS (a limit is reached: the pool's blocks, or the
- * bytes of the node or of the process), ENOMEM (the node has none, or its window is full).
+ * bytes of the node or of the process), ENOMEM (the node has none, or its window is full). Where other
+ * nodes may serve, a node that has refused so is not asked again for MEWS_GROWTH_REST growths: each
+ * lease on its CPUs comes here, and asking costs tens of microseconds.
  */
+#define MEWS_GROWTH_REST 64
 size_t mews_slabs_grow(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count,
 		       int *error);
 

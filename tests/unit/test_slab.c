@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../lib/slab.h"
+#include "../support/faults.h"
 #include "../support/ledger.h"
 #include "../support/plan.h"
 #include "../support/suite.h"
@@ -221,6 +222,32 @@ static void test_reserve_at_home(void **state)
 	}
 }
 
+/* A node that has no memory is asked every 64th time; one that nobody can stand in for, each time. */
+static void test_rest(void **state)
+{
+	struct fixture f;
+	void *block;
+	int error;
+
+	(void)state;
+	for (uint32_t windows = 1; windows < 3; windows++) {
+		set_up(&f, windows, 1024, 0, 100000);
+		faults_install();
+		faults_refuse(faults_call("mprotect"), 1, ENOMEM);
+		assert_int_equal(mews_slabs_grow(&f.slabs, 0, &block, 1, &error), 0);
+		assert_int_equal(error, ENOMEM);
+		for (unsigned i = 0; windows > 1 && i < MEWS_GROWTH_REST; i++) {
+			error = 0;
+			assert_int_equal(mews_slabs_grow(&f.slabs, 0, &block, 1, &error), 0);
+			assert_int_equal(error, ENOMEM);
+		}
+		assert_int_equal(faults_counted(faults_call("mprotect")), 1);
+		assert_int_equal(mews_slabs_grow(&f.slabs, 0, &block, 1, &error), 1);
+		faults_remove();
+		tear_down(&f);
+	}
+}
+
 struct shared {
 	struct fixture f;
 	struct ledger *ledger;
@@ -275,6 +302,7 @@ int main(void)
 		cmocka_unit_test(test_lowest_first),
 		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_reserve_at_home),
+		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_threads),
 	};
 
