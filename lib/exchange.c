@@ -247,7 +247,7 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
-	if (!got && plan->nodes > 1 && *error == ENOMEM)
+	if (!got && plan->nodes > 1)
 		got = mews_slabs_grow_anywhere(&control->slabs, order[0], blocks, direct, error);
 	if (got)
 		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);

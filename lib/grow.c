@@ -308,7 +308,7 @@ size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, siz
 	size_t got;
 
 	if (others && rests(w)) {
-		*error = atomic_load(&s->carved) == s->max_blocks ? ENOBUFS : ENOMEM;
+		*error = atomic_load(&s->carved) >= atomic_load(&s->max_blocks) ? ENOBUFS : ENOMEM;
 		return 0;
 	}
 	got = grow_slabs(s, window, true, blocks, count, error);
