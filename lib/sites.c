@@ -106,8 +106,8 @@ void mews_report(struct mews_control *control, enum mews_report_kind kind, const
 		atomic_fetch_add_explicit(&control->interior_pointers, 1, memory_order_relaxed);
 	if (!control->on_report)
 		return;
-	if (block && mews_slabs_find(&control->slabs, block, &number) == MEWS_BLOCK_START &&
-	    mews_samples_look(&control->samples, number, &sample)) {
+	mews_slabs_find(&control->slabs, block, &number);
+	if (number != MEWS_NONE && mews_samples_look(&control->samples, number, &sample)) {
 		add_lease(control, &site, number, &sample, now_ns());
 		finish(control, &site, sample.site);
 		report.site = &site;

@@ -139,11 +139,11 @@ enum mews_verdict mews_slabs_find(const struct mews_slabs *s, const void *block,
 	if (cell * s->cell_blocks + index >=
 	    atomic_load_explicit(&s->window[window].blocks[slab], memory_order_relaxed))
 		return MEWS_BLOCK_FOREIGN;
-	if (in_cell != index * s->stride || index >= s->cell_blocks)
-		return MEWS_BLOCK_INTERIOR;
+	if (index >= s->cell_blocks)
+		return MEWS_BLOCK_INTERIOR; /* of the line that spreads */
 	*number = window << s->window_bits_shift | slab << s->bits_shift |
 		  (uint32_t)(cell * s->cell_blocks + index);
-	return MEWS_BLOCK_START;
+	return in_cell == index * s->stride ? MEWS_BLOCK_START : MEWS_BLOCK_INTERIOR;
 }
 
 void *mews_slabs_first_from(const struct mews_slabs *s, uintptr_t address)

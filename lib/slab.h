@@ -120,7 +120,7 @@ static inline bool mews_slabs_is_free(const struct mews_slabs *s, uint32_t numbe
 
 void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
 
-/* The verdict on a pointer, and the block's number where it is a start. Reads no block. */
+/* The verdict on a pointer, and the number of the block it lies in, or MEWS_NONE. Reads no block. */
 enum mews_verdict mews_slabs_find(const struct mews_slabs *slabs, const void *block,
 				  uint32_t *number);
 

@@ -89,7 +89,7 @@ struct mews_report {
 	struct mews_pool *pool;
 	const void *block;             /* the pointer in question, or NULL */
 	const char *message;           /* one line, valid during the call */
-	/* The last lease of the block, where it was sampled, else NULL; valid during the call. */
+	/* The last lease of the block, or of the one around it, where it was sampled, else NULL. */
 	const struct mews_lease_site *site;
 };
 

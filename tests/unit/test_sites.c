@@ -438,6 +438,13 @@ static void test_misuse_names_the_site(void **state)
 	mews_return(pool, &block);
 	assert_int_equal(told.reports, 2);
 	assert_null(told.report.site);
+	block = lease_there(64);
+	mews_return(pool, (char *)block + 8);
+	assert_int_equal(told.report.kind, MEWS_REPORT_INTERIOR_POINTER);
+	assert_ptr_equal(told.report.block, (char *)block + 8);
+	assert_true(told.report.site && made_in(&told.of_report, lease_there));
+	assert_ptr_equal(told.of_report.block, block);
+	mews_return(pool, block);
 	assert_int_equal(mews_pool_dispose(pool), 0);
 	pool = other;
 }
