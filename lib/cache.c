@@ -7,6 +7,7 @@
  *           take [slots, cur); cur = slots
  *   open:   fence(cpu)                     F2
  *           base = slots, limit = slots + capacity
+ *   rest:   as close, but nothing is taken; wake: as open, with no fence, since cur stays
  *
  *   Without F1:  a sequence on the CPU has read the old base and cur; the closer takes the block at
  *                cur - 8; the sequence commits, and leases the same block.
@@ -86,19 +87,29 @@ void mews_cache_open(struct mews_control *control, uint32_t cpu)
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }
 
+/* Claims an open cache and shuts it; what it holds is the caller's from then on. */
+static bool close_open(struct mews_control *control, uint32_t cpu)
+{
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+
+	if (!claim(control, cpu, MEWS_CACHE_OPEN))
+		return false;
+	shut(control, cache);
+	if (!mews_fence_cpu(cpu)) /* F1 */
+		return true;
+	unshut(control, cache);
+	settle(control, cpu, MEWS_CACHE_OPEN);
+	return false;
+}
+
 size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 	size_t count;
 
-	if (!claim(control, cpu, MEWS_CACHE_OPEN))
+	/* One that rests has been fenced when it was shut. */
+	if (!close_open(control, cpu) && !claim(control, cpu, MEWS_CACHE_RESTING))
 		return 0;
-	shut(control, cache);
-	if (mews_fence_cpu(cpu)) { /* F1 */
-		unshut(control, cache);
-		settle(control, cpu, MEWS_CACHE_OPEN);
-		return 0;
-	}
 	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
 	memcpy(blocks, cache->slots, count * sizeof(*blocks));
 	if (mews_owned(control))
@@ -107,6 +118,24 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELEASE);
 	settle(control, cpu, MEWS_CACHE_CLOSED);
 	return count;
+}
+
+bool mews_cache_rest(struct mews_control *control, uint32_t cpu)
+{
+	if (!close_open(control, cpu))
+		return false;
+	settle(control, cpu, MEWS_CACHE_RESTING);
+	return true;
+}
+
+bool mews_cache_wake(struct mews_control *control, uint32_t cpu)
+{
+	if (!claim(control, cpu, MEWS_CACHE_RESTING))
+		return false;
+	/* cur is as it was: a sequence that read it before is still right. */
+	unshut(control, mews_cache_of(control->pool, cpu));
+	settle(control, cpu, MEWS_CACHE_OPEN);
+	return true;
 }
 
 size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
@@ -132,10 +161,8 @@ void mews_cache_freeze(struct mews_control *control, uint32_t cpu)
 
 void mews_cache_thaw(struct mews_control *control, uint32_t cpu)
 {
-	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-
 	if (!claim(control, cpu, MEWS_CACHE_FROZEN))
 		return;
-	unshut(control, cache);
+	unshut(control, mews_cache_of(control->pool, cpu));
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }

@@ -17,10 +17,25 @@
 void mews_cache_open(struct mews_control *control, uint32_t cpu);
 
 /*
- * Closes cpu's cache and takes what it holds into blocks[MEWS_CACHE_SLOTS_MAX]. Returns how many; 0
+ * Closes cpu's cache, open or resting, and takes what it holds into blocks[MEWS_CACHE_SLOTS_MAX]. Returns how many; 0
  * too where it was closed or someone else is at it. It stays closed until mews_cache_open.
  */
 size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks);
+
+/*
+ * Shuts cpu's cache with what it holds, until its next operation, which wakes it: it finds all its blocks
+ * there. A cache that still rests after a while is one that nobody uses. A hit could not say so: it would
+ * have to count. False where the cache is not open.
+ */
+bool mews_cache_rest(struct mews_control *control, uint32_t cpu);
+/* False where it does not rest, or not any more. */
+bool mews_cache_wake(struct mews_control *control, uint32_t cpu);
+
+static inline bool mews_cache_rests(const struct mews_side *side)
+{
+	/* Relaxed: a hint; who wakes claims it first. */
+	return atomic_load_explicit(&side->cache_state, memory_order_relaxed) == MEWS_CACHE_RESTING;
+}
 
 /* Blocks in cpu's cache; a moment's value. */
 size_t mews_cache_count(const struct mews_control *control, uint32_t cpu);

@@ -16,6 +16,7 @@
 #include <mews/owner_inline.h>
 #include "../numa/plan.h"
 #include "depot.h"
+#include "keeping.h"
 #include "oversize.h"
 #include "sample.h"
 #include "side.h"
@@ -76,6 +77,7 @@ struct mews_control {
 	void *region;                   /* of the mapping this stands in */
 	size_t region_length;
 	struct cds_list_head link;      /* process.c: all live pools */
+	struct mews_keeping keeping;
 	struct mews_plan plan;
 };
 

@@ -10,11 +10,16 @@
 #include <unistd.h>
 #include "../numa/fence.h"
 #include "cache.h"
+#include "keeper.h"
 #include "ledger.h"
 #include "limit.h"
 #include "owned.h"
 #include "owner.h"
 #include "process.h"
+
+/* Milliseconds: a burst may come again within ten seconds, while a workstation's user wants memory. */
+#define DECAY_SERVER 10000
+#define DECAY_WORKSTATION 1000
 
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {
@@ -73,7 +78,8 @@ static int read_config(const struct mews_pool_config *from, struct mews_pool_con
 		if (bytes[i])
 			return -EINVAL;
 	memcpy(config, from, from->size < sizeof(*config) ? from->size : sizeof(*config));
-	return (unsigned)config->checks > MEWS_CHECKS_FULL || config->owners > 1 ? -EINVAL : 0;
+	return (unsigned)config->checks > MEWS_CHECKS_FULL || config->owners > 1 ||
+	       (unsigned)config->keeper > MEWS_KEEPER_CALLER ? -EINVAL : 0;
 }
 
 static int make_plan(const struct mews_pool_config *config, struct mews_plan *plan)
@@ -219,6 +225,9 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
 	control->path = path;
 	control->on_report = config->on_report;
 	control->context = config->context;
+	control->keeping.by_caller = config->keeper == MEWS_KEEPER_CALLER;
+	control->keeping.decay_ms = config->decay_ms ? config->decay_ms :
+		control->plan.mode == MEWS_MODE_SERVER ? DECAY_SERVER : DECAY_WORKSTATION;
 	snprintf(control->name, sizeof(control->name), "%s", config->name ? config->name : "mews");
 	memcpy(control->path_reason, reason, sizeof(reason));
 	mews_limit_default(control->plan.hard_limit);
@@ -293,6 +302,9 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
 			    "no memory for the sites of leases: they are not recorded");
 	tell_degraded(control, &config, first_maximum);
+	if (mews_keeper_ensure() && !control->keeping.by_caller)
+		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
+			    "the keeper's thread was refused: memory goes back by hand only");
 	*pool = control->pool;
 	return 0;
 }

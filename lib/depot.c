@@ -65,6 +65,22 @@ static uint32_t empty_magazine(struct mews_depots *depots, struct mews_depot *d)
 	return fresh;
 }
 
+/* Relaxed: a low-water mark that is lost to a race costs a trim that could have waited. */
+static void note_low(struct mews_depot *d, uint32_t left)
+{
+	if (left < atomic_load_explicit(&d->low, memory_order_relaxed))
+		atomic_store_explicit(&d->low, left, memory_order_relaxed);
+}
+
+uint32_t mews_depot_low(struct mews_depots *depots, uint32_t depot)
+{
+	struct mews_depot *d = &depots->depot[depot];
+	uint32_t now = mews_tagstack_depth(&d->full, d->link);
+	uint32_t low = atomic_exchange_explicit(&d->low, now, memory_order_relaxed);
+
+	return low < now ? low : now;
+}
+
 static bool hand_out(const struct mews_depots *depots, const struct mews_depot *d, uint32_t number,
 		     struct mews_magazine *out)
 {
@@ -85,8 +101,12 @@ bool mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mew
 bool mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out)
 {
 	struct mews_depot *d = &depots->depot[depot];
+	uint32_t number = mews_tagstack_pop(&d->full, d->link);
 
-	return hand_out(depots, d, mews_tagstack_pop(&d->full, d->link), out);
+	/* Ours until it is pushed: its link still says how many it stood on. */
+	if (number != MEWS_NONE)
+		note_low(d, (uint32_t)(mews_tagstack_link(d->link, number) >> 32) - 1);
+	return hand_out(depots, d, number, out);
 }
 
 void mews_depot_push_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine)

@@ -23,6 +23,8 @@ struct mews_depot {
 	_Alignas(128) struct mews_tagstack full;
 	_Alignas(64) struct mews_tagstack empty;
 	_Atomic uint32_t fresh;         /* magazines from here on were never used */
+	_Atomic uint32_t low;           /* fewest full ones since the keeper's last look */
+	uint32_t low_before;            /* and in the period before: the keeper's */
 	uint32_t window;
 	mews_word *link;                /* [capacity], for both stacks */
 	void **slots;                   /* [capacity * magazine] */
@@ -62,6 +64,9 @@ bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blo
 
 /* Fetches one magazine of blocks. False where there is none. */
 bool mews_depot_take(struct mews_depots *depots, uint32_t depot, void **blocks);
+
+/* Fewest full magazines that the depot had since the last call. One caller at a time. */
+uint32_t mews_depot_low(struct mews_depots *depots, uint32_t depot);
 
 /* Blocks in one depot. */
 uint64_t mews_depot_blocks(const struct mews_depots *depots, uint32_t depot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Draining, trimming and the end of a pool (layer 5). Drain and dispose store a state, wait until
+ * Draining and the end of a pool (layer 5). Drain and dispose store a state, wait until
  * every operation that saw the old one has left the gate, and then collect all free blocks into their
  * slabs. From there the free bits tell the truth: nothing but a lease clears them.
  *
@@ -20,6 +20,7 @@
 #include "cache.h"
 #include "drain.h"
 #include "exchange.h"
+#include "keeper.h"
 #include "ledger.h"
 #include "owner.h"
 #include "process.h"
@@ -145,6 +146,7 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
 		return -EINVAL;
 	if (!atomic_compare_exchange_strong(&control->draining, &idle, 1))
 		return -EBUSY;
+	mews_keeper_ensure();
 	atomic_fetch_add(&control->holders, 1);
 	result = drain(control, deadline);
 	atomic_store(&control->draining, 0);
@@ -172,7 +174,8 @@ static uint64_t wrongly_dropped(const struct mews_control *control)
 		used = (uint64_t)atomic_load(&s->window[i].frontier) * s->slab_words;
 		for (word = 0; word < used; word++)
 			wrong += (uint64_t)__builtin_popcountll(
-				atomic_load(&s->window[i].free[word]) &
+				(atomic_load(&s->window[i].free[word]) |
+				 atomic_load(&s->window[i].bare[word])) &
 				atomic_load(&control->dropped[i * words + word]));
 	}
 	return wrong;
@@ -190,7 +193,9 @@ void mews_release_holders(struct mews_control *control, uint64_t count)
 static uint64_t count_holders(struct mews_control *control)
 {
 	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
+	struct mews_trim all = { .bytes = UINT64_MAX };
 	uint64_t out;
+	uint32_t i;
 
 	mews_collect(control);
 	mews_pass_end(&pass);
@@ -198,8 +203,8 @@ static uint64_t count_holders(struct mews_control *control)
 	mews_gate_wait(&control->sides);
 	pass = mews_pass_gate(control, mews_fence_current_cpu());
 	out = out_of(control) + wrongly_dropped(control);
-	while (mews_slabs_trim_one(&control->slabs))
-		;
+	for (i = 0; i < control->slabs.windows; i++)
+		mews_slabs_trim(&control->slabs, i, &all);
 	mews_pass_end(&pass);
 	return out;
 }
@@ -219,39 +224,10 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool)
 	out = count_holders(control);
 	mews_report_outstanding(control, out, total);
 	mews_process_leave(control);
+	mews_keeper_leave(control);
 	mews_process_topology_release();
 	mews_release_holders(control, MEWS_HOLDERS_BIAS - out);
 	return 0;
-}
-
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
-
-MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigned budget_us)
-{
-	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
-	int64_t end = now_us() + budget_us;
-	struct mews_pass pass;
-	int result = 0;
-
-	if (!pool)
-		return -EINVAL;
-	pass = mews_pass_gate(control, mews_fence_current_cpu());
-	if (atomic_load(&control->state) == MEWS_DISPOSED)
-		result = -ESHUTDOWN;
-	else if (mews_slabs_backed(&control->slabs) > target_bytes)
-		mews_collect(control);
-	while (!result && mews_slabs_backed(&control->slabs) > target_bytes &&
-	       mews_slabs_trim_one(&control->slabs))
-		if (budget_us && now_us() >= end)
-			result = -EAGAIN;
-	mews_pass_end(&pass);
-	return result;
 }
 
 void mews_control_destroy(struct mews_control *control)

@@ -161,13 +161,36 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 	give_mixed(control, pass->cpu, blocks, count);
 }
 
-void mews_open_cache(struct mews_control *control, uint32_t cpu)
+/* X1: with a detour that was set meanwhile, one of the two closes this cache: see detour.h. */
+static void heed_detours(struct mews_control *control, uint32_t cpu)
 {
-	mews_cache_open(control, cpu);
-	/* X1: with a detour that was set meanwhile, one of the two closes this cache: see detour.h. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load(&control->detours))
 		mews_collect_cache(control, cpu);
+}
+
+void mews_open_cache(struct mews_control *control, uint32_t cpu)
+{
+	mews_cache_open(control, cpu);
+	heed_detours(control, cpu);
+}
+
+bool mews_wake_cache(struct mews_control *control, uint32_t cpu)
+{
+	bool woken = mews_cache_wake(control, cpu);
+
+	if (woken)
+		heed_detours(control, cpu);
+	return woken;
+}
+
+bool mews_rest_cache(struct mews_control *control, uint32_t cpu)
+{
+	bool rests = mews_cache_rest(control, cpu);
+
+	if (rests)
+		heed_detours(control, cpu);
+	return rests;
 }
 
 /* One magazine from a depot of the window. */
@@ -254,19 +277,27 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 	return got;
 }
 
-/* Depots whose magazines are larger than what is asked for: through the slabs. */
-static bool empty_depots(struct mews_control *control)
+size_t mews_collect_depot(struct mews_control *control, uint32_t depot, uint32_t magazines)
 {
 	void *blocks[MEWS_MAGAZINE_MAX];
-	bool any = false;
+	size_t total = 0;
+
+	while (magazines-- && mews_depot_take(&control->depots, depot, blocks)) {
+		mews_give_to_slabs(control, blocks, control->plan.magazine);
+		total += control->plan.magazine;
+	}
+	return total;
+}
+
+/* Depots whose magazines are larger than what is asked for: through the slabs. */
+static size_t empty_depots(struct mews_control *control)
+{
+	size_t total = 0;
 	uint32_t d;
 
 	for (d = 0; d < control->depots.count; d++)
-		while (mews_depot_take(&control->depots, d, blocks)) {
-			mews_give_to_slabs(control, blocks, control->plan.magazine);
-			any = true;
-		}
-	return any;
+		total += mews_collect_depot(control, d, UINT32_MAX);
+	return total;
 }
 
 /* At the limit: what lies unused in caches, side stacks and depots of others. */
@@ -279,7 +310,7 @@ static size_t reclaim(struct mews_control *control, const struct mews_pass *pass
 	size_t got = 0;
 	bool any = mews_collect_cpus(control) > 0;
 
-	any |= empty_depots(control);
+	any |= empty_depots(control) > 0;
 	if (!any)
 		return 0;
 	mews_count(pass->side, MEWS_EVENT_RECLAIMS, 1);
@@ -346,7 +377,7 @@ size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, vo
 	}
 }
 
-static size_t collect_stack(struct mews_control *control, struct mews_tagstack *stack)
+size_t mews_collect_stack(struct mews_control *control, struct mews_tagstack *stack)
 {
 	void *blocks[MEWS_MAGAZINE_MAX];
 	size_t count, total = 0;
@@ -368,19 +399,24 @@ size_t mews_collect_cache(struct mews_control *control, uint32_t cpu)
 	return count;
 }
 
+size_t mews_collect_cpu(struct mews_control *control, uint32_t cpu)
+{
+	struct mews_side *side = &control->sides.side[cpu];
+	size_t total = 0;
+
+	if (mews_cache_count(control, cpu))
+		total = mews_collect_cache(control, cpu);
+	total += mews_collect_stack(control, &side->local);
+	return total + mews_collect_stack(control, &side->away);
+}
+
 size_t mews_collect_cpus(struct mews_control *control)
 {
-	struct mews_side *side;
 	size_t total = 0;
 	uint32_t cpu;
 
-	for (cpu = 0; cpu < control->sides.count; cpu++) {
-		side = &control->sides.side[cpu];
-		if (mews_cache_count(control, cpu))
-			total += mews_collect_cache(control, cpu);
-		total += collect_stack(control, &side->local);
-		total += collect_stack(control, &side->away);
-	}
+	for (cpu = 0; cpu < control->sides.count; cpu++)
+		total += mews_collect_cpu(control, cpu);
 	return total;
 }
 
@@ -392,4 +428,14 @@ void mews_collect(struct mews_control *control)
 		mews_collect_cache(control, cpu);
 	mews_collect_cpus(control);
 	empty_depots(control);
+}
+
+void mews_trim_note(struct mews_control *control, const struct mews_trim *trim)
+{
+	mews_notice(control); /* while it looked, it had blocks in hand that are free again */
+	/* Relaxed: counters, they publish nothing. */
+	atomic_fetch_add_explicit(&control->keeping.slab_bytes, trim->slab_bytes,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&control->keeping.part_bytes, trim->part_bytes,
+				  memory_order_relaxed);
 }

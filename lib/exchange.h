@@ -40,11 +40,22 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 /* Opens a CPU's cache, as mews_cache_open, unless there is a detour: pool.c's way to do it. */
 void mews_open_cache(struct mews_control *control, uint32_t cpu);
 
-/* Closes a CPU's cache and takes what it held to the slabs. Returns how many blocks. */
-size_t mews_collect_cache(struct mews_control *control, uint32_t cpu);
+/* Wakes a CPU's cache, or rests it, in the same way. */
+bool mews_wake_cache(struct mews_control *control, uint32_t cpu);
+bool mews_rest_cache(struct mews_control *control, uint32_t cpu);
 
-/* Takes what lies in every CPU's cache and side stacks to the slabs. Returns how many blocks. */
+/*
+ * Each takes blocks to the slabs from where it says, and returns how many: a CPU's cache, which stays
+ * closed; a side stack; both; up to so many magazines of a depot; the caches and side stacks of all.
+ */
+size_t mews_collect_cache(struct mews_control *control, uint32_t cpu);
+size_t mews_collect_stack(struct mews_control *control, struct mews_tagstack *stack);
+size_t mews_collect_cpu(struct mews_control *control, uint32_t cpu);
+size_t mews_collect_depot(struct mews_control *control, uint32_t depot, uint32_t magazines);
 size_t mews_collect_cpus(struct mews_control *control);
+
+/* After a trim: adds what it gave back to the pool's statistics. */
+void mews_trim_note(struct mews_control *control, const struct mews_trim *trim);
 
 /* The same with the depots: afterwards every free block that no operation holds lies in its slab. */
 void mews_collect(struct mews_control *control);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory behind the slabs (layer 2): growth, reserve, trimming, and what a fork's child makes of
- * pages that it shares. The other half of slab.h; slab.c is about the blocks. Invariant: blocks are
+ * The memory behind the slabs (layer 2): growth, reserve, and what a fork's child makes of pages that
+ * it shares. slab.c is about the blocks, shrink.c about memory that goes back. Invariant: blocks are
  * counted in `carved`, and their bytes in the budgets of the window and the process, before their
  * memory is backed and until it is given back, so that no limit is passed, and their free bits are
  * set only while it is there.
@@ -65,42 +65,10 @@ static bool claim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t *sl
 	return true;
 }
 
-static void mark(mews_word *marks, uint32_t slab)
-{
-	atomic_fetch_or(&marks[slab / 64], (uint64_t)1 << slab % 64);
-}
-
-static bool unmark(mews_word *marks, uint32_t slab)
-{
-	uint64_t bit = (uint64_t)1 << slab % 64;
-
-	return atomic_fetch_and(&marks[slab / 64], ~bit) & bit;
-}
-
-/* Ends the claim of a slab, by what it has now. */
-static void unclaim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
-{
-	uint32_t blocks = atomic_load(&w->blocks[slab]);
-
-	if (blocks < s->slab_blocks)
-		mark(blocks ? w->partial : w->vacant, slab);
-}
-
-static void add(mews_word *word, uint64_t amount)
-{
-	atomic_fetch_add_explicit(word, amount, memory_order_relaxed);
-}
-
 static enum mews_page_policy rung_of(const struct mews_backing *got)
 {
 	return got->pages_1g ? MEWS_PAGES_1G : got->pages_2m ? MEWS_PAGES_2M :
 	       got->thp ? MEWS_PAGES_THP : MEWS_PAGES_BASE;
-}
-
-static mews_word *backed_by(struct mews_window *w, enum mews_page_policy rung)
-{
-	return rung == MEWS_PAGES_1G ? &w->backed_1g : rung == MEWS_PAGES_2M ? &w->backed_2m :
-	       rung == MEWS_PAGES_THP ? &w->backed_thp : &w->backed_base;
 }
 
 /* Notes what backs the slabs of a range. */
@@ -126,36 +94,18 @@ static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64
 		enum mews_page_policy top, enum mews_page_policy more)
 {
 	struct mews_window *w = &s->window[c->window];
-	struct mews_place_request request = {
-		.node = s->plan->window_node[c->window],
-		.policy = s->plan->node_policy,
-		.top = top,
-		.bind = s->windows > 1,
-		.local = c->local,
-	};
+	struct mews_place_request request = place_request(s, c->window, top, c->local);
 	struct mews_backing got = { 0 };
 	int error = mews_place_back(start, length, &request, &got);
 
 	if (error)
 		return error;
-	add(backed_by(w, more ? more : rung_of(&got)), length);
-	add(&w->unbound, got.unbound);
+	add_to(backed_by(w, more ? more : rung_of(&got)), length);
+	add_to(&w->unbound, got.unbound);
 	if (!more)
 		note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length,
 			  rung_of(&got));
 	return 0;
-}
-
-/* Bytes to back for the first `blocks` blocks of a slab: all of it for a whole one. */
-static uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
-{
-	uint64_t bytes = (uint64_t)1 << s->slab_shift;
-
-	if (blocks == 0)
-		return 0;
-	if (blocks < s->slab_blocks || s->plan->page_top == MEWS_PAGES_BASE)
-		bytes = block_offset(s, (uint32_t)blocks - 1) + s->stride;
-	return (bytes + s->page - 1) / s->page * s->page;
 }
 
 /* Makes the claim's blocks known, which are backed; the first `taken` of them are in hand. */
@@ -165,7 +115,8 @@ static void publish(struct mews_slabs *s, const struct claim *c, uint64_t taken)
 	uint64_t first = c->from + taken, word, bits;
 
 	atomic_store_explicit(&w->blocks[c->slab], (uint32_t)c->to, memory_order_relaxed);
-	add(&w->carved, c->to - c->from);
+	add_to(&w->carved, c->to - c->from);
+	add_to(&w->free_blocks, c->to - first);
 	for (word = first / 64; word * 64 < c->to; word++) {
 		bits = word_mask(c->to, word);
 		if (first > word * 64)
@@ -173,22 +124,6 @@ static void publish(struct mews_slabs *s, const struct claim *c, uint64_t taken)
 		if (bits)
 			put_word(w, (uint64_t)c->slab * s->slab_words + word, bits);
 	}
-}
-
-static void release_bytes(struct mews_window *w, uint64_t bytes)
-{
-	mews_budget_release(&w->budget, bytes);
-	mews_budget_release(&mews_process_budget, bytes);
-}
-
-static bool claim_bytes(struct mews_window *w, uint64_t bytes)
-{
-	if (!mews_budget_claim(&w->budget, bytes))
-		return false;
-	if (mews_budget_claim(&mews_process_budget, bytes))
-		return true;
-	mews_budget_release(&w->budget, bytes);
-	return false;
 }
 
 /*
@@ -274,19 +209,40 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	return !*error;
 }
 
+/* Carved blocks without memory come before more carved ones. Counts as grow_slab does. */
+static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
+		     size_t count, int *refused)
+{
+	size_t got;
+
+	if (!atomic_load(&s->window[window].bare_blocks))
+		return 0;
+	atomic_fetch_add(&s->growing, 1);
+	got = mews_slabs_revive(s, window, local, blocks, count, refused);
+	atomic_fetch_add(&s->grown, 1);
+	atomic_fetch_sub(&s->growing, 1);
+	return got;
+}
+
 static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 			 size_t count, int *error)
 {
-	size_t got = 0, more;
+	int refused = 0;
 	uint32_t slabs;
+	size_t got, more;
 	int ignored;
 
-	for (slabs = 0; slabs < s->plan->growth_slabs; slabs++) {
+	got = revive(s, window, local, blocks, count, &refused);
+	for (slabs = got ? s->plan->growth_slabs : 0; slabs < s->plan->growth_slabs; slabs++) {
 		more = count - got;
 		if (!grow_slab(s, window, local, blocks + got, &more, slabs ? &ignored : error))
 			break;
 		got += more;
 	}
+	if (got)
+		add_to(&s->window[window].grown, 1);
+	else if (refused == ENOMEM)
+		*error = ENOMEM;
 	return got;
 }
 
@@ -386,101 +342,6 @@ int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 	return 0;
 }
 
-static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab)
-{
-	uint64_t count = 0, word = (uint64_t)slab * s->slab_words, end = word + s->slab_words;
-
-	for (; word < end; word++)
-		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]));
-	return count;
-}
-
-/* Gives the first `end` words of a slab their bits back. */
-static void put_words(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t end,
-		      uint32_t blocks)
-{
-	uint32_t word;
-
-	for (word = 0; word < end; word++)
-		put_word(w, (uint64_t)slab * s->slab_words + word, word_mask(blocks, word));
-}
-
-/* Takes all blocks of a word, or none; the summary first, as take_word does. */
-static bool take_whole_word(struct mews_window *w, uint64_t word, uint64_t whole)
-{
-	uint64_t bit = (uint64_t)1 << word % 64;
-
-	if (atomic_load(&w->free[word]) != whole)
-		return false;
-	atomic_fetch_and(&w->summary[word / 64], ~bit);
-	if (atomic_compare_exchange_strong(&w->free[word], &whole, 0))
-		return true;
-	atomic_fetch_or(&w->summary[word / 64], bit);
-	return false;
-}
-
-/* Takes all blocks of a slab at once, or none. */
-static bool take_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
-{
-	uint64_t first = (uint64_t)slab * s->slab_words;
-	uint32_t end = (blocks + 63) / 64, word;
-
-	for (word = 0; word < end; word++)
-		if (!take_whole_word(w, first + word, word_mask(blocks, word))) {
-			put_words(s, w, slab, word, blocks);
-			return false;
-		}
-	return true;
-}
-
-/* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
-static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
-{
-	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
-	uint64_t length = slab_length(s, blocks);
-
-	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
-	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
-		put_words(s, w, slab, (blocks + 63) / 64, blocks);
-		return false;
-	}
-	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
-	atomic_store(&w->blocks[slab], 0);
-	atomic_fetch_sub(&w->carved, blocks);
-	release_bytes(w, length);
-	mark(w->vacant, slab);
-	atomic_fetch_sub(&s->carved, blocks);
-	atomic_fetch_add(&s->trimmed, 1);
-	return true;
-}
-
-/* Gives the memory of one slab back, if all its blocks are free. One that is partial is claimed first. */
-static bool trim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
-{
-	uint32_t blocks = atomic_load(&w->blocks[slab]);
-	bool partial = blocks < s->slab_blocks, done;
-
-	if (!blocks || slab_free(s, w, slab) < blocks || (partial && !unmark(w->partial, slab)))
-		return false;
-	blocks = atomic_load(&w->blocks[slab]);
-	done = blocks && take_slab(s, w, slab, blocks) && discard_slab(s, w, slab, blocks);
-	if (partial && !done)
-		unclaim_slab(s, w, slab);
-	return done;
-}
-
-bool mews_slabs_trim_one(struct mews_slabs *s)
-{
-	struct mews_window *w;
-	uint32_t slab;
-
-	for (w = s->window; w < s->window + s->windows; w++)
-		for (slab = atomic_load(&w->frontier); slab-- > 0;)
-			if (trim_slab(s, w, slab))
-				return true;
-	return false;
-}
-
 uint64_t mews_slabs_backed(const struct mews_slabs *s)
 {
 	const struct mews_window *w;
@@ -552,7 +413,7 @@ static bool privatize_run(struct mews_slabs *s, struct mews_window *w, struct sh
 	for (slab = run->first; slab < run->first + run->count; slab++) {
 		length = slab_length(s, atomic_load(&w->blocks[slab]));
 		atomic_fetch_sub(backed_by(w, atomic_load(&w->rung[slab])), length);
-		add(&w->backed_base, length);
+		add_to(&w->backed_base, length);
 		atomic_store(&w->rung[slab], MEWS_PAGES_BASE);
 	}
 	return true;

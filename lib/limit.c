@@ -42,17 +42,30 @@ static uint64_t excess_of(const struct mews_slabs *s)
 	return excess > most ? excess : most;
 }
 
+/* Gives memory back while there is an excess: parts of slabs too where bytes are what is too many. */
+static void shrink(struct mews_control *control)
+{
+	struct mews_slabs *s = &control->slabs;
+	struct mews_trim trim = { .splits = 0 };
+	uint32_t window;
+
+	mews_collect(control);
+	for (window = 0; window < s->windows && excess_of(s); window++) {
+		trim.bytes = trim.slab_bytes + trim.part_bytes + excess_of(s);
+		trim.parts = mews_budget_excess(&s->window[window].budget) ||
+			     mews_budget_excess(&mews_process_budget);
+		mews_slabs_trim(s, window, &trim);
+	}
+	mews_trim_note(control, &trim);
+}
+
 /* Brings a pool to its limits as far as its memory is free; or tells who waits that there is room. */
 static void apply(struct mews_control *control)
 {
-	struct mews_slabs *s = &control->slabs;
 	struct mews_pass pass = mews_pass_gate(control, mews_fence_current_cpu());
 
-	if (atomic_load(&control->state) == MEWS_LIVE && excess_of(s)) {
-		mews_collect(control);
-		while (excess_of(s) && mews_slabs_trim_one(s))
-			;
-	}
+	if (atomic_load(&control->state) == MEWS_LIVE && excess_of(&control->slabs))
+		shrink(control);
 	mews_notice(control);
 	mews_pass_end(&pass);
 }

@@ -12,6 +12,7 @@
 #include "detour.h"
 #include "drain.h"
 #include "exchange.h"
+#include "keeper.h"
 #include "ledger.h"
 #include "owned.h"
 #include "owner.h"
@@ -56,6 +57,7 @@ struct operation {
 	uint32_t state;
 	uint32_t detours;
 	bool cached;
+	bool woken;                     /* its cache rested: what it looks for may be there */
 };
 
 static struct operation begin(struct mews_control *control)
@@ -71,11 +73,15 @@ static struct operation begin(struct mews_control *control)
 	op.state = atomic_load(&control->state);
 	op.detours = atomic_load(&control->detours);
 	op.cached = known && op.state == MEWS_LIVE && !op.detours;
+	op.woken = op.cached && mews_cache_rests(op.pass.side) &&
+		   mews_wake_cache(control, op.pass.cpu);
 	return op;
 }
 
-static void end(struct operation *op)
+/* In this order: the pool may be gone when its last operation has left. */
+static void end(struct mews_control *control, struct operation *op)
 {
+	mews_keeper_stir(control);
 	mews_pass_end(&op->pass);
 }
 
@@ -138,6 +144,19 @@ static size_t lease_elsewhere(struct mews_control *control, struct operation *op
 	return n ? deal(control, op, fetched, n, blocks, count) : 0;
 }
 
+/* What one sequence moves at most: count * 8 must not wrap within it. */
+static inline size_t at_once(size_t count)
+{
+	return count < MEWS_CACHE_SLOTS_MAX ? count : MEWS_CACHE_SLOTS_MAX;
+}
+
+/* From a cache that rested, and that looked empty for it. */
+static size_t lease_woken(struct mews_control *control, void **blocks, size_t count)
+{
+	return mews_owned(control) ? mews_owned_take(control, blocks, at_once(count)) :
+	       mews_seq_lease_many(control->pool, mews_rseq_offset, blocks, at_once(count));
+}
+
 /* Leases up to count blocks beyond what the cache had; *error where it gets fewer. */
 static size_t lease_more(struct mews_control *control, struct operation *op, void **blocks,
 			 size_t count, int *error)
@@ -147,6 +166,8 @@ static size_t lease_more(struct mews_control *control, struct operation *op, voi
 
 	if (!op->cached && live)
 		got = mews_side_pop(&control->sides, &op->pass.side->local, blocks, count);
+	else if (op->woken)
+		got = lease_woken(control, blocks, count);
 	if (got < count)
 		mews_count(op->pass.side, MEWS_EVENT_LEASE_MISSES, 1);
 	for (; got < count; got += use) {
@@ -245,7 +266,7 @@ size_t mews_slow_lease(struct mews_control *control, void **blocks, size_t count
 		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
 		errno = error;
 	}
-	end(&op);
+	end(control, &op);
 	return got;
 }
 
@@ -257,7 +278,7 @@ void *mews_lease_look(struct mews_control *control, bool watch, void *caller, in
 	if (watch && op.state != MEWS_DISPOSED)
 		watch_returns(control, &op);
 	lease_within(control, &op, &block, 1, caller, error);
-	end(&op);
+	end(control, &op);
 	return block;
 }
 
@@ -267,7 +288,7 @@ void *mews_lease_accept(struct mews_control *control, uint32_t number, void *cal
 	void *block = mews_slabs_block(&control->slabs, number);
 
 	enter_all(control, &op, &block, 1, caller);
-	end(&op);
+	end(control, &op);
 	return block;
 }
 
@@ -296,12 +317,6 @@ MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
 	return lease_slow_one(mews_control_of(pool), CALLER);
 }
 
-/* What one sequence moves at most: count * 8 must not wrap within it. */
-static inline size_t at_once(size_t count)
-{
-	return count < MEWS_CACHE_SLOTS_MAX ? count : MEWS_CACHE_SLOTS_MAX;
-}
-
 HOT size_t mews_lease_many(struct mews_pool *pool, void **blocks, size_t count)
 {
 	size_t got = mews_seq_lease_many(pool, mews_rseq_offset, blocks, at_once(count)), i;
@@ -324,8 +339,9 @@ static void return_home(struct mews_control *control, struct operation *op, void
 		mews_count(side, MEWS_EVENT_RETURN_MISSES, 1);
 		if (closed(op))
 			mews_open_cache(control, op->pass.cpu);
-		else
+		else if (!op->woken)
 			mews_overflow(control, &op->pass);
+		op->woken = false; /* from here on, who finds it full makes room */
 		mews_stash(control, &block, 1);
 		return;
 	}
@@ -433,14 +449,15 @@ void mews_slow_return(struct mews_control *control, void *const *blocks, size_t 
 	size_t back = 0, i, put;
 
 	for (i = 0; i < count; i += put) {
-		put = i && op.cached ? mews_seq_return_many(control->pool, mews_rseq_offset,
-							    blocks + i, at_once(count - i)) : 0;
+		put = (i && op.cached) || op.woken ?
+			mews_seq_return_many(control->pool, mews_rseq_offset, blocks + i,
+					     at_once(count - i)) : 0;
 		if (!put) {
 			back += return_block(control, &op, blocks[i]);
 			put = 1;
 		}
 	}
-	end(&op);
+	end(control, &op);
 	/* Last: the pool may be gone with the last of its blocks. */
 	if (disposed && back)
 		mews_release_holders(control, back);
@@ -478,7 +495,7 @@ static size_t return_magazines(struct mews_control *control, void *const *blocks
 		done += magazine;
 	}
 	mews_notice(control);
-	end(&op);
+	end(control, &op);
 	return done;
 }
 
@@ -538,6 +555,6 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 				       mews_oversize_number(control, block), CALLER);
 	else
 		mews_count(op.pass.side, MEWS_EVENT_FAILURES, 1);
-	end(&op);
+	end(control, &op);
 	return block;
 }

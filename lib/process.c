@@ -20,6 +20,7 @@
 #include "../numa/kernel.h"
 #include "../numa/place.h"
 #include "cache.h"
+#include "keeper.h"
 #include "owner.h"
 #include "process.h"
 #include "sites.h"
@@ -221,6 +222,8 @@ static void forget_threads(struct mews_control *control)
 	atomic_fetch_and(&control->detours, ~(uint32_t)MEWS_DETOUR_WAIT);
 	forget_event(control);
 	atomic_store(&control->draining, 0);
+	atomic_store(&control->keeping.busy, 0);
+	atomic_store(&control->keeping.asleep, 0);
 	atomic_compare_exchange_strong(&control->state, &draining, MEWS_LIVE);
 	if (atomic_load(&control->state) != MEWS_DISPOSED)
 		atomic_store(&control->holders, MEWS_HOLDERS_BIAS);
@@ -246,6 +249,7 @@ static void in_child(void)
 	mews_fence_available(reason, sizeof(reason));
 	generation++;
 	mews_owner_child();
+	mews_keeper_child();
 	cds_list_for_each_entry(control, &mews_process_pools, link)
 		revive(control);
 	if (copied) {

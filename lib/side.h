@@ -38,6 +38,7 @@ enum mews_cache_state {
 	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
 	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
 	MEWS_CACHE_FROZEN,      /* shut for the time of a fork, with what it holds */
+	MEWS_CACHE_RESTING,     /* shut to see whether its CPU still wants it, with what it holds */
 	MEWS_CACHE_OPEN,
 };
 
@@ -60,6 +61,7 @@ struct mews_side {
 	_Atomic uint32_t cache_state;
 	mews_word event[MEWS_EVENTS];
 	mews_word leases;               /* while leases are sampled: see sample.h */
+	uint64_t seen[3];       /* the keeper's: the cache, local and away as at its last look */
 	_Alignas(64) struct mews_tagstack local;
 	_Alignas(64) struct mews_tagstack away;
 };

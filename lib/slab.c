@@ -22,9 +22,14 @@ static size_t round_line(size_t bytes)
 	return (bytes + 63) & ~(size_t)63;
 }
 
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 /* Table sizes of one window, in bytes. */
 struct window_tables {
-	size_t free, summary, marks, rung, blocks;
+	size_t free, summary, gone, marks, rung, blocks;
 };
 
 static struct window_tables window_tables(const struct mews_plan *plan)
@@ -35,6 +40,7 @@ static struct window_tables window_tables(const struct mews_plan *plan)
 	return (struct window_tables) {
 		.free = round_line(words * 8),
 		.summary = round_line((words + 63) / 64 * 8),
+		.gone = round_line(plan->window_bytes / page_size() / 8 + 8),
 		.marks = round_line((slabs + 63) / 64 * 8),
 		.rung = round_line(slabs),
 		.blocks = round_line(slabs * 4),
@@ -51,7 +57,7 @@ size_t mews_slabs_table_bytes(const struct mews_plan *plan)
 	struct window_tables t = window_tables(plan);
 
 	return window_array_bytes(plan) +
-		plan->nodes * (t.free + t.summary + 2 * t.marks + t.rung + t.blocks);
+		plan->nodes * (2 * (t.free + t.summary + t.marks) + t.gone + t.rung + t.blocks);
 }
 
 static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char *at)
@@ -64,7 +70,10 @@ static void lay_tables(struct mews_slabs *s, const struct mews_plan *plan, char 
 	for (w = s->window; w < s->window + plan->nodes; w++) {
 		w->free = (mews_word *)at;
 		w->summary = (mews_word *)(at += t.free);
-		w->vacant = (mews_word *)(at += t.summary);
+		w->bare = (mews_word *)(at += t.summary);
+		w->bare_summary = (mews_word *)(at += t.free);
+		w->gone = (mews_word *)(at += t.summary);
+		w->vacant = (mews_word *)(at += t.gone);
 		w->partial = (mews_word *)(at += t.marks);
 		w->rung = (_Atomic uint8_t *)(at += t.marks);
 		w->blocks = (_Atomic uint32_t *)(at += t.rung);
@@ -95,7 +104,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 		.stride_inverse = inverse(plan->stride),
 		.cell_blocks_inverse = inverse(plan->cell_blocks),
 		.max_blocks = plan->max_blocks,
-		.page = (size_t)sysconf(_SC_PAGESIZE),
+		.page = page_size(),
 		.plan = plan,
 	};
 	s->bits_shift = (uint32_t)__builtin_ctz(s->slab_words * 64);
@@ -160,48 +169,35 @@ void *mews_slabs_first_from(const struct mews_slabs *s, uintptr_t address)
 	return (void *)(address - in_slab + cell * s->cell_bytes + index * s->stride);
 }
 
-static uint64_t lowest_bits(uint64_t mask, size_t count)
+uint64_t mews_slabs_ready(const struct mews_slabs *s, uint32_t window)
 {
-	uint64_t rest = mask;
+	int64_t free = (int64_t)atomic_load_explicit(&s->window[window].free_blocks,
+						     memory_order_relaxed);
 
-	while (rest && count--)
-		rest &= rest - 1;
-	return mask & ~rest;
+	return free > 0 ? (uint64_t)free : 0;
 }
 
-/* Takes up to count bits of a word. S2: pairs with put_word: what was put is seen by its taker. */
-static uint64_t take_word(struct mews_window *w, uint64_t word, size_t count)
+/* Relaxed: a low-water mark that is lost to a race costs a trim that could have waited. */
+static void note_taken(struct mews_slabs *s, uint32_t window, size_t count)
 {
-	uint64_t have = atomic_load(&w->free[word]);
-	uint64_t take;
+	struct mews_window *w = &s->window[window];
+	uint64_t left;
 
-	do {
-		take = lowest_bits(have, count);
-		if (take == have) {
-			atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));
-			have = atomic_exchange(&w->free[word], 0);
-			take = lowest_bits(have, count);
-			if (take != have)
-				put_word(w, word, have & ~take);
-			return take;
-		}
-	} while (!atomic_compare_exchange_weak(&w->free[word], &have, have & ~take));
-	return take;
+	add_to(&w->free_blocks, -(uint64_t)count);
+	left = mews_slabs_ready(s, window);
+	if (left < atomic_load_explicit(&w->low, memory_order_relaxed))
+		atomic_store_explicit(&w->low, left, memory_order_relaxed);
 }
 
-static size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word, uint64_t bits,
-			  void **blocks)
+uint64_t mews_slabs_low(struct mews_slabs *s, uint32_t window)
 {
-	uint32_t first = (uint32_t)(word * 64) & ((1u << s->bits_shift) - 1);
-	char *slab = slab_start(s, window, (uint32_t)(word >> (s->bits_shift - 6)));
-	size_t n = 0;
+	uint64_t now = mews_slabs_ready(s, window);
+	uint64_t low = atomic_exchange_explicit(&s->window[window].low, now, memory_order_relaxed);
 
-	for (; bits; bits &= bits - 1)
-		blocks[n++] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
-	return n;
+	return low < now ? low : now;
 }
 
-size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
+static size_t take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
 {
 	struct mews_window *w = &s->window[window];
 	uint64_t groups = (words_in_use(s, w) + 63) / 64;
@@ -212,7 +208,8 @@ size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, siz
 		bits = atomic_load(&w->summary[group]);
 		for (; bits; bits &= bits - 1) {
 			word = group * 64 + (uint64_t)__builtin_ctzll(bits);
-			got += list_blocks(s, window, word, take_word(w, word, count - got),
+			got += list_blocks(s, window, word, take_bits(w->free, w->summary, word,
+								      count - got),
 					   blocks + got);
 			if (got == count)
 				return got;
@@ -221,33 +218,62 @@ size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, siz
 	return got;
 }
 
+size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
+{
+	size_t got = take(s, window, blocks, count);
+
+	note_taken(s, window, got);
+	return got;
+}
+
+/* Frees one block. False where it is free already. */
+static bool put_number(struct mews_slabs *s, uint32_t number)
+{
+	uint32_t bit = mews_slabs_bit(s, number);
+
+	return !mews_slabs_is_bare(s, number) &&
+	       !put_word(&s->window[number >> s->window_bits_shift], bit / 64,
+			 (uint64_t)1 << bit % 64);
+}
+
 void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
 		    mews_bad_block *bad, void *context)
 {
 	enum mews_verdict verdict;
-	uint32_t number, bit;
+	uint32_t number, window = 0;
+	uint64_t put = 0;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
 		verdict = mews_slabs_find(s, blocks[i], &number);
-		if (verdict != MEWS_BLOCK_START) {
+		if (verdict != MEWS_BLOCK_START || !put_number(s, number)) {
 			bad(context, blocks[i], verdict);
 			continue;
 		}
-		bit = mews_slabs_bit(s, number);
-		if (put_word(&s->window[number >> s->window_bits_shift], bit / 64,
-			     (uint64_t)1 << bit % 64))
-			bad(context, blocks[i], MEWS_BLOCK_START);
+		if (number >> s->window_bits_shift != window && put) {
+			add_to(&s->window[window].free_blocks, put);
+			put = 0;
+		}
+		window = number >> s->window_bits_shift;
+		put++;
 	}
+	if (put)
+		add_to(&s->window[window].free_blocks, put);
 }
 
+/*
+ * Of each word free[] first, then bare[]: a block that gets memory again in between is not counted
+ * twice. One that loses it may be: who must know looks at trimmed, which changes before.
+ */
 uint64_t mews_slabs_free(const struct mews_slabs *s, uint32_t window)
 {
 	const struct mews_window *w = &s->window[window];
 	uint64_t words = words_in_use(s, w), word, count = 0;
 
-	for (word = 0; word < words; word++)
-		count += (uint64_t)__builtin_popcountll(atomic_load_explicit(&w->free[word],
-									     memory_order_relaxed));
+	for (word = 0; word < words; word++) {
+		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]));
+		if (atomic_load_explicit(&w->bare_blocks, memory_order_relaxed))
+			count += (uint64_t)__builtin_popcountll(atomic_load(&w->bare[word]));
+	}
 	return count;
 }

@@ -20,10 +20,30 @@
 #include "budget.h"
 #include "tagstack.h"
 
+#define MEWS_LOOKS 4
+
+/* What the keeper remembers of a window: see keeper.c. */
+struct mews_window_look {
+	uint64_t free[MEWS_LOOKS];      /* fewest free blocks before each look, the newest first */
+	uint64_t grown;                 /* growths at the last look */
+	uint64_t give;                  /* bytes that it is giving back, over several steps */
+	uint64_t stuck;                 /* so many were free when it could give nothing back */
+	uint32_t since_trim;            /* looks since it gave memory back, 0: it never did */
+	uint32_t since_growth;
+	uint32_t hold, holds;           /* looks to leave the window alone; and the next time */
+	bool parts, all;                /* of slabs too; everything that is free */
+};
+
 /* One node's share. Bitmaps are indexed by the number of the block within the window. */
 struct mews_window {
 	mews_word *free;                /* [words] bit: the block is free and lies in its slab */
 	mews_word *summary;             /* bit: this word of free[] may not be zero */
+	/*
+	 * Parts of slabs whose memory went back to the system: a free block is in free[] while all its
+	 * pages have memory, else in bare[]. Who changes a page's bit in gone[] holds all the blocks on it.
+	 */
+	mews_word *bare, *bare_summary; /* as free[] and its summary */
+	mews_word *gone;                /* [pages] bit: was backed once, and has no memory now */
 	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
 	mews_word *partial;             /* bit: a slab that has only its first blocks: see grow.c */
 	_Atomic uint8_t *rung;          /* [slabs] enum mews_page_policy that backs it; 0: none */
@@ -32,6 +52,12 @@ struct mews_window {
 	_Atomic uint32_t rest;          /* growths that are refused unasked */
 	mews_word carved;               /* blocks */
 	struct mews_budget budget;      /* bytes, with the limit of the node */
+	mews_word free_blocks;          /* bits of free[]: may differ for a moment, and be below zero */
+	mews_word low;                  /* the fewest of them since the keeper's last look */
+	mews_word bare_blocks;          /* bits of bare[], and more for a moment */
+	mews_word grown;                /* growths, and times that bare blocks got memory again */
+	_Atomic uint32_t trim_at;       /* where a trim ran out of time: see mews_slabs_trim */
+	struct mews_window_look look;   /* the keeper's */
 	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
 };
 
@@ -110,12 +136,24 @@ static inline uint32_t mews_slabs_bit(const struct mews_slabs *s, uint32_t numbe
 	return number & (uint32_t)(((uint64_t)1 << s->window_bits_shift) - 1);
 }
 
-/* True where the block's free bit is set; a moment's value. */
+/* True where a block is free and has no memory, or not all of it. */
+static inline bool mews_slabs_is_bare(const struct mews_slabs *s, uint32_t number)
+{
+	const struct mews_window *w = &s->window[number >> s->window_bits_shift];
+	uint32_t bit = mews_slabs_bit(s, number);
+
+	/* Relaxed: a pool that never gave parts back reads one word that nobody writes. */
+	return atomic_load_explicit(&w->bare_blocks, memory_order_relaxed) &&
+	       atomic_load(&w->bare[bit / 64]) >> bit % 64 & 1;
+}
+
+/* True where the block lies free in its slab; a moment's value. */
 static inline bool mews_slabs_is_free(const struct mews_slabs *s, uint32_t number)
 {
 	uint32_t bit = mews_slabs_bit(s, number);
 
-	return atomic_load(&s->window[number >> s->window_bits_shift].free[bit / 64]) >> bit % 64 & 1;
+	return (atomic_load(&s->window[number >> s->window_bits_shift].free[bit / 64]) >> bit % 64 &
+		1) || mews_slabs_is_bare(s, number);
 }
 
 void *mews_slabs_block(const struct mews_slabs *slabs, uint32_t number);
@@ -168,7 +206,13 @@ size_t mews_slabs_grow_anywhere(struct mews_slabs *slabs, uint32_t window, void 
  */
 int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 
-/* Free blocks in the slabs of one window. */
+/* The fewest free blocks with memory that a window had since the last call. One caller at a time. */
+uint64_t mews_slabs_low(struct mews_slabs *slabs, uint32_t window);
+
+/* Free blocks with memory, without a walk over them. */
+uint64_t mews_slabs_ready(const struct mews_slabs *slabs, uint32_t window);
+
+/* Free blocks in the slabs of one window, bare ones included. */
 uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
 
 /*
@@ -177,11 +221,30 @@ uint64_t mews_slabs_free(const struct mews_slabs *slabs, uint32_t window);
  */
 bool mews_slabs_privatize(struct mews_slabs *slabs);
 
+/* What a trim shall do, and what it did. */
+struct mews_trim {
+	uint64_t bytes;                 /* to give back: it stops at the first step that reaches it */
+	int64_t end;                    /* time of mews_kernel_now() to stop at; 0: none */
+	bool within;                    /* but not by a slab that is more than what is left of them */
+	bool parts;                     /* parts of slabs too, once no slab is wholly free */
+	uint32_t splits;                /* blocks in 256 that must be free where huge pages are split */
+	uint64_t slab_bytes, part_bytes; /* given back, added to */
+};
+
 /*
- * Gives the memory of one slab whose blocks are all free back to the system: the one at the highest
- * address, since blocks are taken from the lowest. False where there is none.
+ * Gives free memory of a window back to the system: slabs whose blocks are all free, from the highest
+ * address down, since blocks are taken from the lowest; then, where asked, pages of other slabs whose
+ * blocks are all free. True where time was up: the next call with an end goes on from there.
  */
-bool mews_slabs_trim_one(struct mews_slabs *slabs);
+bool mews_slabs_trim(struct mews_slabs *slabs, uint32_t window, struct mews_trim *trim);
+
+/*
+ * Backs bare blocks again and takes up to count of them; local: not where the window's node has no
+ * memory. Returns how many; 0 and *refused: 0, there are none; ENOBUFS, a limit in bytes has no room
+ * for them; ENOMEM, the system has none.
+ */
+size_t mews_slabs_revive(struct mews_slabs *slabs, uint32_t window, bool local, void **blocks,
+			 size_t count, int *refused);
 
 /* Bytes behind all slabs. */
 uint64_t mews_slabs_backed(const struct mews_slabs *slabs);

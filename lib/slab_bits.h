@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What slab.c and grow.c share (layer 2): where a block lies in its slab, and how free bits are set.
- * Included by these two only.
+ * What slab.c, grow.c and shrink.c share (layer 2): where a block lies in its slab, and how free bits
+ * are set and taken. Included by these only.
  */
 #ifndef MEWS_LIB_SLAB_BITS_H
 #define MEWS_LIB_SLAB_BITS_H
@@ -35,14 +35,61 @@ static inline char *block_in_slab(const struct mews_slabs *s, char *slab, uint32
 	return slab + block_offset(s, index);
 }
 
-/* Sets the bits of mask; returns those that were set before. S1: pairs with take_word in slab.c. */
-static inline uint64_t put_word(struct mews_window *w, uint64_t word, uint64_t mask)
+/* Sets the bits of mask; returns those that were set before. S1: pairs with S2 in take_bits. */
+static inline uint64_t put_bits(mews_word *words, mews_word *summary, uint64_t word, uint64_t mask)
 {
-	uint64_t old = atomic_fetch_or(&w->free[word], mask);
+	uint64_t old = atomic_fetch_or(&words[word], mask);
 
 	if (old == 0)
-		atomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);
+		atomic_fetch_or(&summary[word / 64], (uint64_t)1 << word % 64);
 	return old & mask;
+}
+
+static inline uint64_t put_word(struct mews_window *w, uint64_t word, uint64_t mask)
+{
+	return put_bits(w->free, w->summary, word, mask);
+}
+
+static inline uint64_t lowest_bits(uint64_t mask, size_t count)
+{
+	uint64_t rest = mask;
+
+	while (rest && count--)
+		rest &= rest - 1;
+	return mask & ~rest;
+}
+
+/* Takes up to count bits of a word. S2: pairs with S1: what was put is seen by its taker. */
+static inline uint64_t take_bits(mews_word *words, mews_word *summary, uint64_t word, size_t count)
+{
+	uint64_t have = atomic_load(&words[word]);
+	uint64_t take;
+
+	do {
+		take = lowest_bits(have, count);
+		if (take == have) {
+			atomic_fetch_and(&summary[word / 64], ~((uint64_t)1 << word % 64));
+			have = atomic_exchange(&words[word], 0);
+			take = lowest_bits(have, count);
+			if (take != have)
+				put_bits(words, summary, word, have & ~take);
+			return take;
+		}
+	} while (!atomic_compare_exchange_weak(&words[word], &have, have & ~take));
+	return take;
+}
+
+/* The addresses of the blocks whose bits are set in a word. Returns how many. */
+static inline size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word,
+				 uint64_t bits, void **blocks)
+{
+	uint32_t first = (uint32_t)(word * 64) & ((1u << s->bits_shift) - 1);
+	char *slab = slab_start(s, window, (uint32_t)(word >> (s->bits_shift - 6)));
+	size_t n = 0;
+
+	for (; bits; bits &= bits - 1)
+		blocks[n++] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
+	return n;
 }
 
 static inline uint64_t words_in_use(const struct mews_slabs *s, const struct mews_window *w)
@@ -57,6 +104,82 @@ static inline uint64_t word_mask(uint64_t blocks, uint64_t word)
 	if (blocks <= word * 64)
 		return 0;
 	return blocks - word * 64 >= 64 ? UINT64_MAX : ((uint64_t)1 << (blocks - word * 64)) - 1;
+}
+
+/* Bytes to back for the first `blocks` blocks of a slab: all of it for a whole one. */
+static inline uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
+{
+	uint64_t bytes = (uint64_t)1 << s->slab_shift;
+
+	if (blocks == 0)
+		return 0;
+	if (blocks < s->slab_blocks || s->plan->page_top == MEWS_PAGES_BASE)
+		bytes = block_offset(s, (uint32_t)blocks - 1) + s->stride;
+	return (bytes + s->page - 1) / s->page * s->page;
+}
+
+/* Counts the bytes behind a window by what backs them. */
+static inline mews_word *backed_by(struct mews_window *w, enum mews_page_policy rung)
+{
+	return rung == MEWS_PAGES_1G ? &w->backed_1g : rung == MEWS_PAGES_2M ? &w->backed_2m :
+	       rung == MEWS_PAGES_THP ? &w->backed_thp : &w->backed_base;
+}
+
+/* Relaxed: counts, they publish nothing. */
+static inline void add_to(mews_word *word, uint64_t amount)
+{
+	atomic_fetch_add_explicit(word, amount, memory_order_relaxed);
+}
+
+/* How memory of a window is asked for. */
+static inline struct mews_place_request place_request(const struct mews_slabs *s, uint32_t window,
+						      enum mews_page_policy top, bool local)
+{
+	return (struct mews_place_request) {
+		.node = s->plan->window_node[window],
+		.policy = s->plan->node_policy,
+		.top = top,
+		.bind = s->windows > 1,
+		.local = local,
+	};
+}
+
+static inline void mark_slab(mews_word *marks, uint32_t slab)
+{
+	atomic_fetch_or(&marks[slab / 64], (uint64_t)1 << slab % 64);
+}
+
+static inline bool unmark_slab(mews_word *marks, uint32_t slab)
+{
+	uint64_t bit = (uint64_t)1 << slab % 64;
+
+	return atomic_fetch_and(&marks[slab / 64], ~bit) & bit;
+}
+
+/* Ends the claim of a slab, by what it has now. */
+static inline void unclaim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
+{
+	uint32_t blocks = atomic_load(&w->blocks[slab]);
+
+	if (blocks < s->slab_blocks)
+		mark_slab(blocks ? w->partial : w->vacant, slab);
+}
+
+/* Bytes of the window and the process together. */
+static inline void release_bytes(struct mews_window *w, uint64_t bytes)
+{
+	mews_budget_release(&w->budget, bytes);
+	mews_budget_release(&mews_process_budget, bytes);
+}
+
+static inline bool claim_bytes(struct mews_window *w, uint64_t bytes)
+{
+	if (!mews_budget_claim(&w->budget, bytes))
+		return false;
+	if (mews_budget_claim(&mews_process_budget, bytes))
+		return true;
+	mews_budget_release(&w->budget, bytes);
+	return false;
 }
 
 #endif

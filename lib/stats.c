@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cache.h"
+#include "keeper.h"
 
 #define STRING(x) #x
 #define VERSION(major, minor, patch) STRING(major) "." STRING(minor) "." STRING(patch)
@@ -134,6 +135,26 @@ static void read_waiting(const struct mews_waiting *waiting, struct mews_stats *
 	stats->wait_longest_ns = relaxed(&waiting->longest);
 }
 
+static void read_keeping(const struct mews_control *control, struct mews_stats *stats)
+{
+	const struct mews_keeping *keeping = &control->keeping;
+	uint32_t i;
+
+	stats->reclaimed_idle = relaxed(&keeping->idle);
+	stats->reclaimed_orphaned = relaxed(&keeping->orphaned);
+	stats->reclaimed_depot = relaxed(&keeping->depot);
+	stats->reclaimed_by_hand = relaxed(&keeping->by_hand);
+	stats->trimmed_slabs = relaxed(&keeping->slab_bytes);
+	stats->trimmed_parts = relaxed(&keeping->part_bytes);
+	stats->trimmed_by_hand = relaxed(&keeping->by_hand_bytes);
+	for (i = 0; i < control->slabs.windows; i++)
+		stats->bare += relaxed(&control->slabs.window[i].bare_blocks);
+	stats->keeper_steps = relaxed(&keeping->steps);
+	stats->keeper_longest_ns = relaxed(&keeping->longest_ns);
+	stats->decay_ms = keeping->decay_ms;
+	stats->keeper_thread = !keeping->by_caller && mews_keeper_runs();
+}
+
 static void read_plan(const struct mews_control *control, struct mews_stats *stats)
 {
 	const struct mews_plan *plan = &control->plan;
@@ -164,6 +185,7 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 
 	if (!pool || !stats || stats->size < sizeof(stats->size) || stats->size > 1 << 20)
 		return -EINVAL;
+	mews_keeper_ensure(); /* as in every control call: the child of a fork has none yet */
 	read_plan(control, &full);
 	for (i = 0; i < full.nodes; i++)
 		count_window(control, i, &full.node[i]);
@@ -173,6 +195,7 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 	read_waiting(&control->waiting, &full);
 	full.hard_limit = mews_budget_limit(&mews_process_budget);
 	full.hard_used = relaxed(&mews_process_budget.used);
+	read_keeping(control, &full);
 	full.size = stats->size < sizeof(full) ? stats->size : sizeof(full);
 	memcpy(stats, &full, full.size);
 	return 0;

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -89,6 +91,43 @@ static int real_close(int fd)
 	return (int)syscall(SYS_close, fd);
 }
 
+/* Enough for a report's callback. Static thread-local storage comes out of it: see below. */
+#define THREAD_STACK (256 << 10)
+
+static int create_thread(pthread_t *thread, size_t stack, void *(*run)(void *))
+{
+	pthread_attr_t attributes;
+	int error = pthread_attr_init(&attributes);
+
+	if (error)
+		return error;
+	if (stack)
+		pthread_attr_setstacksize(&attributes, stack);
+	error = pthread_create(thread, &attributes, run, NULL);
+	pthread_attr_destroy(&attributes);
+	return error;
+}
+
+static int real_thread_start(const char *name, void *(*run)(void *))
+{
+	sigset_t all, before;
+	pthread_t thread;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = create_thread(&thread, THREAD_STACK, run);
+	if (error == EINVAL) /* the program's thread-local storage does not fit */
+		error = create_thread(&thread, 0, run);
+	if (!error) {
+		pthread_setname_np(thread, name);
+		pthread_detach(thread); /* last: from here on it may be gone */
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return error ? -1 : 0;
+}
+
 const struct mews_kernel mews_kernel_real = {
 	.mmap = mmap,
 	.munmap = munmap,
@@ -107,6 +146,8 @@ const struct mews_kernel mews_kernel_real = {
 	.gettid = gettid,
 	.futex_wait = real_futex_wait,
 	.futex_wake = real_futex_wake,
+	.clock_gettime = clock_gettime,
+	.thread_start = real_thread_start,
 	.open = real_open,
 	.read = real_read,
 	.write = real_write,
@@ -115,6 +156,16 @@ const struct mews_kernel mews_kernel_real = {
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;
+
+int64_t mews_kernel_now(void)
+{
+	struct timespec now = { 0 };
+	int saved = errno;
+
+	mews_kernel->clock_gettime(CLOCK_MONOTONIC, &now);
+	errno = saved;
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
 
 ssize_t mews_kernel_read_text(const char *path, char *text, size_t size)
 {

@@ -35,6 +35,9 @@ struct mews_kernel {
 	pid_t (*gettid)(void);
 	int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
 	int (*futex_wake)(uint32_t *word, int count);
+	int (*clock_gettime)(clockid_t clock, struct timespec *now);
+	/* A detached thread of this name (15 characters) with all signals blocked and a small stack. */
+	int (*thread_start)(const char *name, void *(*run)(void *));
 	int (*open)(const char *path, int flags);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
@@ -47,6 +50,9 @@ extern const struct mews_kernel *mews_kernel;
 
 /* The real calls. */
 extern const struct mews_kernel mews_kernel_real;
+
+/* CLOCK_MONOTONIC in nanoseconds, by the table in use; 0 where it refuses. errno is kept. */
+int64_t mews_kernel_now(void);
 
 /*
  * Reads a small text file whole, by the table in use, and ends it with a NUL. Its length, cut at

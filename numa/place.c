@@ -348,6 +348,45 @@ int mews_place_discard(void *addr, size_t length)
 	return error;
 }
 
+/*
+ * MADV_COLD on a page of a huge one splits the page itself; MADV_DONTNEED would split the mapping
+ * only, and the memory would come back when the system is short of it. Pages of zeros are dropped in
+ * a split: hence the populating. A kernel that knows neither advice still unmaps parts.
+ */
+void mews_place_split(void *addr, size_t length)
+{
+	size_t page = page_size();
+	int saved = errno;
+
+	mews_kernel->madvise(addr, length, MADV_NOHUGEPAGE);
+	for (size_t offset = 0; offset < length; offset += SIZE_2M)
+		mews_kernel->madvise((char *)addr + offset, page, MADV_COLD);
+	populate(addr, length);
+	errno = saved;
+}
+
+int mews_place_discard_part(void *addr, size_t length)
+{
+	int saved = errno, error = 0;
+
+	if (mews_kernel->madvise(addr, length, MADV_DONTNEED) != 0)
+		error = -errno;
+	errno = saved;
+	return error;
+}
+
+int mews_place_refill(void *addr, size_t length, const struct mews_place_request *request)
+{
+	int saved = errno, error = -ENOMEM;
+
+	if (node_can_give(length, request))
+		error = populate_base(addr, length);
+	if (error != 0)
+		mews_kernel->madvise(addr, length, MADV_DONTNEED);
+	errno = saved;
+	return error;
+}
+
 size_t mews_place_resident(void *addr, size_t length)
 {
 	unsigned char resident[1024];

@@ -57,6 +57,22 @@ int mews_place_back(void *addr, size_t length, const struct mews_place_request *
 /* Gives the memory of [addr, length) back to the system; the range stays reserved. 0 or -errno. */
 int mews_place_discard(void *addr, size_t length);
 
+/*
+ * Readies [addr, addr + length), backed by transparent huge pages, for giving back parts: splits the
+ * pages, now rather than when memory is short, and keeps the kernel from joining them again. All of
+ * it stays populated, as far as there is memory. Contents stay; blocks of it may be in use.
+ */
+void mews_place_split(void *addr, size_t length);
+
+/*
+ * Gives the memory of part of a range of base pages, or of one that was split, back to the system; it
+ * stays readable and writable. 0 or -errno, and the memory is still there.
+ */
+int mews_place_discard_part(void *addr, size_t length);
+
+/* Populates such a part again, zeroed. 0 or -ENOMEM: it is as it was. */
+int mews_place_refill(void *addr, size_t length, const struct mews_place_request *request);
+
 /* Bytes of [addr, addr + length), tables, that have memory behind them; 0 where nobody tells. */
 size_t mews_place_resident(void *addr, size_t length);
 

@@ -422,6 +422,7 @@ static void run_all(void *argument)
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .name = "boundaries", .block_size = 64, .max_blocks = BLOCKS,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP,
+		.decay_ms = MEWS_DECAY_NEVER,
 	};
 	size_t count = *(const size_t *)argument;
 	struct worker helper;

@@ -153,7 +153,8 @@ static void update(const char *path, const size_t *now)
 int main(int argc, char **argv)
 {
 	struct options options;
-	const struct mews_pool_config config = { .size = sizeof(config), .block_size = 64 };
+	const struct mews_pool_config config = { .size = sizeof(config), .block_size = 64,
+						 .decay_ms = MEWS_DECAY_NEVER };
 	size_t now[COUNTED];
 	bool good = true;
 

@@ -53,8 +53,8 @@ function(mews_library_mutant name file from to)
 		COMMAND stress_${name} --plant built ${ARGN})
 endfunction()
 
-mews_library_mutant(close-without-fence lib/cache.c [=[if (mews_fence_cpu(cpu)) { /* F1 */]=]
-	[=[if (cpu > 1u << 30) {]=] close drain signals-drain)
+mews_library_mutant(close-without-fence lib/cache.c [=[if (!mews_fence_cpu(cpu)) /* F1 */]=]
+	[=[if (cpu <= 1u << 30)]=] close drain signals-drain)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]

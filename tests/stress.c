@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 	if (run.built)
 		options.plant = NULL;
 	run.stress = (struct stress){ options.seconds, options.threads, options.seed,
-				      options.long_run, plant_named(options.plant) };
+				      options.long_run, plant_named(options.plant), 0 };
 	if (run.stress.seconds == 0)
 		run.stress.seconds = options.long_run ? 10 : 0.4;
 	printf("kind %s, seed %llu\n", kind->name, (unsigned long long)options.seed);

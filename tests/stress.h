@@ -19,6 +19,7 @@
 #define ARENA_BLOCKS 20000
 #define ARENA_BLOCK_SIZE 256
 #define ARENA_MAILBOXES 256
+#define ARENA_DECAY_MS 8                        /* the keeper looks every millisecond */
 
 enum plant { PLANT_NONE, PLANT_DOUBLE, PLANT_LOST, PLANT_LATE_WRITE };
 
@@ -41,6 +42,7 @@ struct stress {
 	uint64_t seed;
 	bool long_run;
 	enum plant plant;
+	unsigned decay_ms;                      /* of the arena's pool; 0: ARENA_DECAY_MS */
 };
 
 struct scenario {

@@ -107,10 +107,12 @@ static void install(bool unwound)
 
 static void run_signals(const struct stress *stress)
 {
+	struct stress slow = *stress;
 	struct arena arena;
 
 	install(false);
-	arena_open(&arena, stress, 0);
+	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
+	arena_open(&arena, &slow, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	CHECK(atomic_load(&arena.operations) > 100, "hardly a signal came");
 	printf("  %llu signals\n", (unsigned long long)atomic_load(&arena.operations));
@@ -120,10 +122,12 @@ static void run_signals(const struct stress *stress)
 /* The same with few blocks, so that handlers interrupt the slow path most of the time. */
 static void run_signals_slow(const struct stress *stress)
 {
+	struct stress slow = *stress;
 	struct arena arena;
 
 	install(false);
-	arena_open(&arena, stress, 100);
+	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
+	arena_open(&arena, &slow, 100);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	arena_close(&arena);
 }
@@ -146,10 +150,12 @@ static void *interrupted_or_drain(void *argument)
 
 static void run_signals_drain(const struct stress *stress)
 {
+	struct stress slow = *stress;
 	struct arena arena;
 
 	install(false);
-	arena_open(&arena, stress, 0);
+	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
+	arena_open(&arena, &slow, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_drain);
 	arena_close(&arena);
 }
@@ -163,10 +169,12 @@ static void *interrupted_or_sample(void *argument)
 
 static void run_signals_sampled(const struct stress *stress)
 {
+	struct stress slow = *stress;
 	struct arena arena;
 
 	install(true);
-	arena_open(&arena, stress, 0);
+	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
+	arena_open(&arena, &slow, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_sample);
 	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
 	arena.end = threads_now() + 0.1;

@@ -93,6 +93,14 @@ struct mews_report {
 	const struct mews_lease_site *site;
 };
 
+/* Who gives back what a pool does not use any more. */
+enum mews_keeper {
+	MEWS_KEEPER_THREAD,     /* one thread of the library, for all pools of the process */
+	MEWS_KEEPER_CALLER,     /* the caller, by mews_keeper_step */
+};
+
+#define MEWS_DECAY_NEVER 0xffffffffu
+
 /*
  * What a pool shall be. Zero everywhere means the default; set size = sizeof(struct
  * mews_pool_config), so that a newer library knows which members an older caller has.
@@ -118,6 +126,12 @@ struct mews_pool_config {
 	void (*on_report)(void *context, const struct mews_report *report);
 	void *context;
 	unsigned owners;        /* 1: leases may have owners: see mews/owner.h */
+	enum mews_keeper keeper;
+	/*
+	 * Milliseconds after which memory that was not needed goes back to the system; 0: as MEWS_DECAY
+	 * says, else 10,000 in server and 1,000 in workstation mode. MEWS_DECAY_NEVER: it stays.
+	 */
+	unsigned decay_ms;
 };
 
 /*
@@ -186,14 +200,33 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes);
 MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *deadline);
 
 /*
- * Gives memory that is free back to the system, a slab at a time, until target_bytes are behind the
- * blocks at most, or budget_us microseconds have passed (0: no bound; a step in between takes tens of
- * them), or no slab is wholly free. Empties the caches and depots for it: call it when load has
- * fallen, not under load. Safe beside everything; nobody waits for it.
- * 0: the target is reached or nothing more is free; -EAGAIN: the budget came first; -EINVAL (NULL);
- * -ESHUTDOWN (disposed).
+ * Gives memory that is free back to the system until target_bytes are behind the blocks at most, or
+ * budget_us microseconds have passed (0: no bound; it looks at the clock between steps of tens of
+ * them), or nothing more is free: slabs whose blocks are all free first, then the pages of other slabs
+ * on which no block is in use. Huge pages are split for it where at least an eighth of the slab is
+ * free; those of hugetlbfs never. Empties the caches and depots for it: call it when load has fallen,
+ * not under load. Safe beside everything; nobody waits for it.
+ * 0: the target is reached or nothing more is free; -EAGAIN: the budget came first, the next call
+ * goes on; -EINVAL (NULL); -ESHUTDOWN (disposed).
  */
 MEWS_API int mews_pool_trim(struct mews_pool *pool, size_t target_bytes, unsigned budget_us);
+
+/*
+ * Gives back everything that is free, now, whatever it costs: for investigations and for moments of
+ * silence. As mews_pool_trim with no target and no bound, and it splits every huge page. 0, -EINVAL,
+ * -ESHUTDOWN.
+ */
+MEWS_API int mews_pool_collect(struct mews_pool *pool);
+
+/*
+ * A step of the keeper, for all pools of the process, for callers who run it themselves (from an event
+ * loop's timer): takes what caches and depots did not use to the slabs, and gives what the slabs did
+ * not need back. budget_us bounds it, as in mews_pool_trim (0: no bound); beside that, a look at a
+ * pool takes up to 10 us for each CPU whose cache is closed.
+ * Returns in how many milliseconds the next step is due: more than there is to do at once is due
+ * soon; at most 2,147,483,647, which says that nothing is to be done until the pools are used again.
+ */
+MEWS_API long mews_keeper_step(unsigned budget_us);
 
 /*
  * Switches the sampling of leases: one lease in one_in is recorded, with the stack, the thread and the
@@ -346,6 +379,18 @@ struct mews_stats {
 	uint64_t wait_ns, wait_longest_ns; /* in sum, and the longest */
 	uint64_t owner_returns; /* blocks that came back because their owner ended */
 	uint64_t hard_limit, hard_used; /* bytes: of the process, as mews_set_hard_limit */
+	/* What went back: blocks from caches and depots to their slabs, by cause. */
+	uint64_t reclaimed_idle;        /* the CPU had not used its cache or side stacks for a while */
+	uint64_t reclaimed_orphaned;    /* its CPU is offline, or not for this process any more */
+	uint64_t reclaimed_depot;       /* magazines that nobody had needed */
+	uint64_t reclaimed_by_hand;     /* all that mews_pool_trim and mews_pool_collect took */
+	/* Bytes from slabs to the system, and how many of both were given by hand. */
+	uint64_t trimmed_slabs, trimmed_parts, trimmed_by_hand;
+	uint64_t bare;                  /* of slab: blocks with no memory behind them */
+	uint64_t keeper_steps;          /* that the keeper took at this pool, and the longest of them */
+	uint64_t keeper_longest_ns;
+	uint32_t decay_ms;
+	uint32_t keeper_thread;         /* 1: the library's thread keeps this pool */
 };
 
 /* Fills *stats, whose size member the caller has set. 0, or -EINVAL. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../../lib/control.h"
 
 enum place { NOT_CARVED, NOWHERE, LEASED, CACHE, SIDE, DEPOT, SLAB };
@@ -25,6 +26,7 @@ struct walk {
 	const struct mews_slabs *slabs;
 	struct where *where;    /* [numbers] */
 	struct audit *result;
+	size_t free, bare;      /* bits met */
 	jmp_buf wrong;
 };
 
@@ -239,25 +241,76 @@ static void walk_depot(struct walk *walk, uint32_t d)
 		      atomic_load(&depot->fresh));
 }
 
-static void walk_window(struct walk *walk, uint32_t w)
+static size_t walk_bits(struct walk *walk, uint32_t w, const mews_word *words,
+			const mews_word *summary)
 {
-	struct mews_window *window = &walk->slabs->window[w];
-	uint64_t words = (uint64_t)walk->slabs->slabs * walk->slabs->slab_words;
-	uint64_t first = w * words * 64;
+	uint64_t count = (uint64_t)walk->slabs->slabs * walk->slabs->slab_words;
+	size_t before = walk->result->slab;
 
-	for (uint64_t word = 0; word < words; word++) {
-		uint64_t bits = atomic_load(&window->free[word]);
+	for (uint64_t word = 0; word < count; word++) {
+		uint64_t bits = atomic_load(&words[word]);
 
-		if (bits && !(atomic_load(&window->summary[word / 64]) >> word % 64 & 1))
+		if (bits && !(atomic_load(&summary[word / 64]) >> word % 64 & 1))
 			wrong(walk, "window %u: word %llu has free blocks that the summary hides", w,
 			      (unsigned long long)word);
 		for (; bits; bits &= bits - 1) {
 			uint64_t bit = word * 64 + (uint64_t)__builtin_ctzll(bits);
 
-			meet(walk, first + bit, (struct where){ SLAB, (uint16_t)w });
+			meet(walk, w * count * 64 + bit, (struct where){ SLAB, (uint16_t)w });
 			walk->result->slab++;
 		}
 	}
+	return walk->result->slab - before;
+}
+
+/* Each block on a page without memory is bare, and the pages without memory are not counted. */
+static void walk_pages(struct walk *walk, uint32_t w)
+{
+	const struct mews_slabs *s = walk->slabs;
+	struct mews_window *window = &s->window[w];
+	uint64_t first = w * (uint64_t)s->slabs * s->slab_words * 64, bits = s->slab_words * 64;
+	uint64_t gone = 0, backed = atomic_load(&window->backed_1g) +
+		atomic_load(&window->backed_2m) + atomic_load(&window->backed_thp) +
+		atomic_load(&window->backed_base), pages = 0;
+	char *start = s->start + w * walk->plan->window_bytes;
+
+	for (uint32_t slab = 0; slab < atomic_load(&window->frontier); slab++) {
+		uint32_t blocks = atomic_load(&window->blocks[slab]);
+		char *end = blocks ? (char *)address_of(walk, first + slab * bits + blocks - 1) +
+			s->stride : NULL;
+
+		for (uint32_t i = 0; i < blocks; i++) {
+			uint64_t number = first + slab * bits + i, at = number - first;
+			uint64_t from = (uint64_t)((char *)address_of(walk, number) - start);
+
+			for (uint64_t page = from / s->page;
+			     page <= (from + s->stride - 1) / s->page; page++)
+				if (atomic_load(&window->gone[page / 64]) >> page % 64 & 1 &&
+				    !(atomic_load(&window->bare[at / 64]) >> at % 64 & 1))
+					wrong(walk, "block %p has a page without memory and is not bare",
+					      address_of(walk, number));
+		}
+		if (blocks && (blocks < s->slab_blocks || walk->plan->page_top == MEWS_PAGES_BASE))
+			pages += ((uint64_t)(end - start) - slab * walk->plan->slab_bytes + s->page - 1) /
+				s->page;
+		else if (blocks)
+			pages += walk->plan->slab_bytes / s->page;
+	}
+	for (uint64_t word = 0; word < walk->plan->window_bytes / s->page / 64 + 1; word++)
+		gone += (uint64_t)__builtin_popcountll(atomic_load(&window->gone[word]));
+	if (backed != (pages - gone) * s->page)
+		wrong(walk, "window %u: %llu pages backed, %llu without memory, %llu bytes counted", w,
+		      (unsigned long long)pages, (unsigned long long)gone, (unsigned long long)backed);
+}
+
+static void walk_window(struct walk *walk, uint32_t w)
+{
+	struct mews_window *window = &walk->slabs->window[w];
+
+
+	walk->free += walk_bits(walk, w, window->free, window->summary);
+	walk->bare += walk_bits(walk, w, window->bare, window->bare_summary);
+	walk_pages(walk, w);
 }
 
 static bool bit_of(const mews_word *words, uint64_t bit)
@@ -296,6 +349,20 @@ static void check_all_met(struct walk *walk)
 	}
 }
 
+/* What the windows count of their bits is what was met. */
+static void check_counts(struct walk *walk)
+{
+	int64_t free = 0, bare = 0;
+
+	for (uint32_t w = 0; w < walk->slabs->windows; w++) {
+		free += (int64_t)atomic_load(&walk->slabs->window[w].free_blocks);
+		bare += (int64_t)atomic_load(&walk->slabs->window[w].bare_blocks);
+	}
+	if (free != (int64_t)walk->free || bare != (int64_t)walk->bare)
+		wrong(walk, "%zu free and %zu bare blocks, counted are %lld and %lld", walk->free,
+		      walk->bare, (long long)free, (long long)bare);
+}
+
 /* Not inlined: its locals shall not live in the frame that longjmp returns to. */
 static __attribute__((noinline)) void walk_all(struct walk *walk, void *const *leased, size_t count)
 {
@@ -312,6 +379,7 @@ static __attribute__((noinline)) void walk_all(struct walk *walk, void *const *l
 	for (uint32_t w = 0; w < walk->slabs->windows; w++)
 		walk_window(walk, w);
 	check_all_met(walk);
+	check_counts(walk);
 }
 
 bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struct audit *audit)
@@ -331,8 +399,11 @@ bool audit_pool(struct mews_pool *pool, void *const *leased, size_t count, struc
 		return false;
 	}
 	walk.where = where;
+	while (atomic_exchange(&walk.control->keeping.busy, 1))
+		usleep(100); /* the keeper may be at it: not beside us */
 	if (setjmp(walk.wrong) == 0)
 		walk_all(&walk, leased, count);
+	atomic_store(&walk.control->keeping.busy, 0);
 	free(where);
 	return audit->message[0] == 0;
 }

@@ -15,8 +15,8 @@
 	each(mmap) each(munmap) each(mprotect) each(madvise) each(mincore) each(mremap)          \
 	each(memfd_create) each(ftruncate) each(mbind) each(move_pages)          \
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
-	each(gettid) each(futex_wait) each(futex_wake) each(open) each(read) each(write)         \
-	each(close) each(eventfd)
+	each(gettid) each(futex_wait) each(futex_wake) each(clock_gettime) each(thread_start)    \
+	each(open) each(read) each(write) each(close) each(eventfd)
 
 #define NUMBER(name) CALL_##name,
 #define NAME(name) #name,
@@ -136,6 +136,16 @@ static int fault_futex_wait(uint32_t *word, uint32_t expected, const struct time
 static int fault_futex_wake(uint32_t *word, int count)
 {
 	return refuse(CALL_futex_wake) ? -1 : mews_kernel_real.futex_wake(word, count);
+}
+
+static int fault_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	return refuse(CALL_clock_gettime) ? -1 : mews_kernel_real.clock_gettime(clock, now);
+}
+
+static int fault_thread_start(const char *name, void *(*run)(void *))
+{
+	return refuse(CALL_thread_start) ? -1 : mews_kernel_real.thread_start(name, run);
 }
 
 static int fault_open(const char *path, int flags)

@@ -94,6 +94,7 @@ struct mews_pool_config kind_config(void)
 		.name = kind->name,
 		.mode = kind->mode,
 		.checks = kind->checks,
+		.decay_ms = MEWS_DECAY_NEVER, /* what a test sees shall not depend on its speed */
 	};
 }
 

@@ -15,6 +15,7 @@ static int set_up(void **state)
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = 64, .max_blocks = 4000,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP,
+		.decay_ms = MEWS_DECAY_NEVER,
 	};
 	void *block;
 

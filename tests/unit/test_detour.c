@@ -31,7 +31,8 @@ static void work(struct mews_pool *pool)
 
 static void test_detour(void **state)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_control *control;
 	struct mews_pool *pool;
 	bool cached;

@@ -41,7 +41,8 @@ static void *lease_slowly(void *pool)
 /* A thread that is in the middle of the pool's only growth; this one meets the limit beside it. */
 static pthread_t start_growth(struct mews_pool **pool)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	pthread_t thread;
 
 	populating = 0;
@@ -69,7 +70,8 @@ static void test_waits_for_growth(void **state)
 
 static void test_all_out(void **state)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_pool *pool;
 	void *block[BLOCKS + 1];
 	double best = 10, start;

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that goes back from slabs to the system, and comes again (layer 2): the trimming half of
+ * slab.h. A whole slab goes back when all its blocks are free. Of another slab those pages do on which
+ * every block is free; their blocks are then bare: still carved and free, and backed again before one
+ * is leased. Called by drain.c, trim.c, keeper.c and grow.c. Invariant: a page is flagged in gone[]
+ * only while each block on it is bare or in the hands of one operation here.
+ *
+ * The search for pages goes chunk by chunk: as many words of free bits as span 64 KiB at least. Its free
+ * and bare blocks are taken, so that they are nobody else's; then runs of neighbours among them say
+ * which pages are theirs alone. Put back, a block is free or bare by what gone[] says of its pages.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include "../numa/kernel.h"
+#include "slab_bits.h"
+
+#define CHUNK_BYTES ((size_t)64 << 10)
+#define CHUNK_WORDS_MAX 128             /* of 64 blocks of 8 bytes */
+#define RUNG_SPLITTING 255              /* of a slab whose huge pages one thread is splitting */
+
+static uint64_t first_page(const struct mews_slabs *s, uint32_t slab)
+{
+	return ((uint64_t)slab << s->slab_shift) / s->page;
+}
+
+/* Bits of gone[] from page `from` on, to the end of its word or to page `to`. */
+static uint64_t page_mask(uint64_t from, uint64_t to)
+{
+	uint64_t mask = UINT64_MAX << from % 64;
+
+	return from / 64 == to / 64 ? mask & ~(UINT64_MAX << to % 64) : mask;
+}
+
+enum flags { FLAGS_COUNT, FLAGS_SET, FLAGS_CLEAR };
+
+/* How many pages of [from, to) are flagged as gone, or change by being set or cleared. */
+static uint64_t flag_pages(struct mews_window *w, uint64_t from, uint64_t to, enum flags how)
+{
+	uint64_t pages = 0, mask, old;
+
+	for (; from < to; from = (from | 63) + 1) {
+		mask = page_mask(from, to);
+		old = how == FLAGS_SET ? ~atomic_fetch_or(&w->gone[from / 64], mask) :
+		      how == FLAGS_CLEAR ? atomic_fetch_and(&w->gone[from / 64], ~mask) :
+		      atomic_load(&w->gone[from / 64]);
+		pages += (uint64_t)__builtin_popcountll(old & mask);
+	}
+	return pages;
+}
+
+/* The pages that a block lies on. */
+static void pages_of(const struct mews_slabs *s, uint32_t slab, uint32_t index, uint64_t *from,
+		     uint64_t *to)
+{
+	size_t start = block_offset(s, index);
+
+	*from = first_page(s, slab) + start / s->page;
+	*to = first_page(s, slab) + (start + s->stride - 1) / s->page + 1;
+}
+
+static uint32_t slab_of_word(const struct mews_slabs *s, uint64_t word)
+{
+	return (uint32_t)(word >> (s->bits_shift - 6));
+}
+
+static uint32_t first_of_word(const struct mews_slabs *s, uint64_t word)
+{
+	return (uint32_t)(word * 64) & ((1u << s->bits_shift) - 1);
+}
+
+/* Of blocks in hand those that lie on a page without memory. */
+static uint64_t bare_among(const struct mews_slabs *s, struct mews_window *w, uint64_t word,
+			   uint64_t bits)
+{
+	uint64_t from, to, bare = 0, rest;
+
+	for (rest = bits; rest; rest &= rest - 1) {
+		pages_of(s, slab_of_word(s, word),
+			 first_of_word(s, word) + (uint32_t)__builtin_ctzll(rest), &from, &to);
+		if (flag_pages(w, from, to, FLAGS_COUNT))
+			bare |= rest & -rest;
+	}
+	return bare;
+}
+
+/* Puts blocks in hand back where their pages say. */
+static void settle_word(const struct mews_slabs *s, struct mews_window *w, uint64_t word,
+			uint64_t bits)
+{
+	uint64_t bare = bare_among(s, w, word, bits);
+
+	if (bare) {
+		add_to(&w->bare_blocks, (uint64_t)__builtin_popcountll(bare));
+		put_bits(w->bare, w->bare_summary, word, bare);
+	}
+	if (bits & ~bare) {
+		put_word(w, word, bits & ~bare);
+		add_to(&w->free_blocks, (uint64_t)__builtin_popcountll(bits & ~bare));
+	}
+}
+
+static uint64_t take_bare(struct mews_window *w, uint64_t word, size_t count)
+{
+	uint64_t bits = take_bits(w->bare, w->bare_summary, word, count);
+
+	atomic_fetch_sub_explicit(&w->bare_blocks, (uint64_t)__builtin_popcountll(bits),
+				  memory_order_relaxed);
+	return bits;
+}
+
+/* Takes all that is free of a word, bare or not. */
+static uint64_t take_free(struct mews_window *w, uint64_t word)
+{
+	uint64_t bits = 0;
+
+	if (atomic_load(&w->free[word])) {
+		bits = take_bits(w->free, w->summary, word, 64);
+		add_to(&w->free_blocks, -(uint64_t)__builtin_popcountll(bits));
+	}
+	if (atomic_load(&w->bare[word]))
+		bits |= take_bare(w, word, 64);
+	return bits;
+}
+
+static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab)
+{
+	uint64_t count = 0, word = (uint64_t)slab * s->slab_words, end = word + s->slab_words;
+
+	for (; word < end; word++)
+		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]) |
+							atomic_load(&w->bare[word]));
+	return count;
+}
+
+/* Gives the first `end` words of a slab their bits back. */
+static void settle_slab(const struct mews_slabs *s, struct mews_window *w, uint32_t slab,
+			uint32_t end, uint32_t blocks)
+{
+	uint32_t word;
+
+	for (word = 0; word < end; word++)
+		settle_word(s, w, (uint64_t)slab * s->slab_words + word, word_mask(blocks, word));
+}
+
+/* Takes all blocks of a slab at once, or none. */
+static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_t slab,
+		      uint32_t blocks)
+{
+	uint64_t first = (uint64_t)slab * s->slab_words, whole, got;
+	uint32_t end = (blocks + 63) / 64, word;
+
+	for (word = 0; word < end; word++) {
+		whole = word_mask(blocks, word);
+		got = take_free(w, first + word);
+		if (got != whole) {
+			settle_word(s, w, first + word, got);
+			settle_slab(s, w, slab, word, blocks);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
+static uint64_t discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab,
+			     uint32_t blocks)
+{
+	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
+	uint64_t length = slab_length(s, blocks), first = first_page(s, slab);
+
+	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
+	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
+		settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
+		return 0;
+	}
+	length -= s->page * flag_pages(w, first, first + length / s->page, FLAGS_CLEAR);
+	release_bytes(w, length);
+	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
+	atomic_store(&w->blocks[slab], 0);
+	atomic_fetch_sub(&w->carved, blocks);
+	mark_slab(w->vacant, slab);
+	atomic_fetch_sub(&s->carved, blocks);
+	atomic_fetch_add(&s->trimmed, 1);
+	return length;
+}
+
+/* Gives a slab back, if all its blocks are free. One that is partial is claimed first: see grow.c. */
+static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
+		      struct mews_trim *trim)
+{
+	bool partial = blocks < s->slab_blocks;
+
+	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
+		return;
+	if (slab_free(s, w, slab) < blocks || (partial && !unmark_slab(w->partial, slab)))
+		return;
+	blocks = atomic_load(&w->blocks[slab]);
+	if (blocks && take_slab(s, w, slab, blocks))
+		trim->slab_bytes += discard_slab(s, w, slab, blocks);
+	if (partial && atomic_load(&w->blocks[slab]))
+		unclaim_slab(s, w, slab);
+}
+
+/* A slab, some blocks of which are in hand: bits of owned[], from word `first` of the slab on. */
+struct chunk {
+	struct mews_slabs *slabs;
+	struct mews_window *window;
+	uint32_t slab, blocks;          /* blocks of the slab */
+	uint32_t first, words;
+	uint64_t owned[CHUNK_WORDS_MAX];
+};
+
+/*
+ * Makes a slab ready for losing pages. Whole huge pages become base pages, for good: the kernel must
+ * not join them again over the gaps. False: another thread is at it, or the pages can't be split.
+ */
+static bool split_slab(const struct chunk *c)
+{
+	struct mews_slabs *s = c->slabs;
+	struct mews_window *w = c->window;
+	uint64_t length = slab_length(s, c->blocks);
+	uint8_t rung = MEWS_PAGES_THP;
+
+	if (!atomic_compare_exchange_strong(&w->rung[c->slab], &rung, RUNG_SPLITTING))
+		return rung == MEWS_PAGES_BASE;
+	mews_place_split(slab_start(s, (uint32_t)(w - s->window), c->slab), length);
+	atomic_fetch_sub(&w->backed_thp, length);
+	add_to(&w->backed_base, length);
+	atomic_store(&w->rung[c->slab], MEWS_PAGES_BASE);
+	return true;
+}
+
+/* Gives the pages back on which only blocks first to last, neighbours in hand, lie. */
+static uint64_t discard_run(const struct chunk *c, uint32_t first, uint32_t last)
+{
+	const struct mews_slabs *s = c->slabs;
+	struct mews_window *w = c->window;
+	size_t from = first ? block_offset(s, first - 1) + s->stride : 0;
+	/* A partial slab may get more blocks, on the page of its last one. */
+	size_t to = last + 1 < c->blocks ? block_offset(s, last + 1) :
+		    c->blocks < s->slab_blocks ? block_offset(s, last) + s->stride :
+		    slab_length(s, c->blocks);
+	uint64_t base = first_page(s, c->slab), low, high;
+	char *start = slab_start(s, (uint32_t)(w - s->window), c->slab);
+
+	low = base + (from + s->page - 1) / s->page;
+	high = base + to / s->page;
+	if (low >= high || flag_pages(w, low, high, FLAGS_COUNT) == high - low || !split_slab(c) ||
+	    mews_place_discard_part(start + (low - base) * s->page, (high - low) * s->page))
+		return 0;
+	return s->page * flag_pages(w, low, high, FLAGS_SET);
+}
+
+static bool owns(const struct chunk *c, uint32_t index)
+{
+	return c->owned[index / 64 - c->first] >> index % 64 & 1;
+}
+
+static uint64_t discard_runs(const struct chunk *c)
+{
+	uint32_t end = (c->first + c->words) * 64, index, first;
+	uint64_t bytes = 0;
+
+	end = end < c->blocks ? end : c->blocks;
+	for (index = c->first * 64; index < end; index++) {
+		if (!owns(c, index))
+			continue;
+		for (first = index; index + 1 < end && owns(c, index + 1);)
+			index++;
+		bytes += discard_run(c, first, index);
+	}
+	return bytes;
+}
+
+static bool any_free(const struct mews_window *w, uint64_t word, uint32_t words)
+{
+	uint64_t any = 0;
+
+	while (words--)
+		any |= atomic_load(&w->free[word++]);
+	return any != 0;
+}
+
+static uint64_t give_chunk(struct chunk *c)
+{
+	struct mews_window *w = c->window;
+	uint64_t word = (uint64_t)c->slab * c->slabs->slab_words + c->first, bytes;
+	uint32_t i;
+
+	if (!any_free(w, word, c->words))
+		return 0;
+	for (i = 0; i < c->words; i++)
+		c->owned[i] = take_free(w, word + i);
+	bytes = discard_runs(c);
+	if (bytes) {
+		atomic_fetch_sub(&w->backed_base, bytes);
+		release_bytes(w, bytes);
+		/* Before the bare bits: who saw a block free and then bare sees this change too. */
+		atomic_fetch_add(&c->slabs->trimmed, 1);
+	}
+	for (i = 0; i < c->words; i++)
+		settle_word(c->slabs, w, word + i, c->owned[i]);
+	return bytes;
+}
+
+static uint32_t chunk_words(const struct mews_slabs *s)
+{
+	uint32_t words = 1;
+
+	while (words < CHUNK_WORDS_MAX && words < s->slab_words &&
+	       words * 64 * s->stride < CHUNK_BYTES)
+		words *= 2;
+	return words;
+}
+
+/* Whether a slab on huge pages is free enough to be split; one on hugetlb pages never is. */
+static bool worth_parting(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab,
+			  uint32_t blocks, uint32_t splits)
+{
+	uint8_t rung = atomic_load(&w->rung[slab]);
+
+	return rung == MEWS_PAGES_BASE ||
+	       (rung == MEWS_PAGES_THP && blocks == s->slab_blocks &&
+		slab_free(s, w, slab) * 256 >= (uint64_t)blocks * splits);
+}
+
+static bool reached(const struct mews_trim *trim)
+{
+	return trim->slab_bytes + trim->part_bytes >= trim->bytes;
+}
+
+/*
+ * True where time was up within the slab. Only chunks that gave something count: the next call finds
+ * them bare, and gets further.
+ */
+static bool give_parts(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
+		       struct mews_trim *trim)
+{
+	struct chunk chunk = { .slabs = s, .window = w, .slab = slab, .blocks = blocks };
+	uint64_t given;
+
+	if (!worth_parting(s, w, slab, blocks, trim->splits))
+		return false;
+	chunk.words = chunk_words(s);
+	for (; chunk.first * 64 < blocks && !reached(trim); chunk.first += chunk.words) {
+		if (trim->within && chunk.words * 64 * s->stride >
+		    trim->bytes - trim->slab_bytes - trim->part_bytes)
+			return false;
+		given = give_chunk(&chunk);
+		trim->part_bytes += given;
+		if (given && trim->end && mews_kernel_now() >= trim->end)
+			return true;
+	}
+	return false;
+}
+
+/* A position in a walk over the slabs from the top, first for whole ones, then for parts. */
+static bool stop_at(struct mews_window *w, const struct mews_trim *trim, uint32_t slab,
+		    uint32_t parts)
+{
+	if (!trim->end || mews_kernel_now() < trim->end)
+		return false;
+	atomic_store(&w->trim_at, slab * 2 + parts);
+	return true;
+}
+
+bool mews_slabs_trim(struct mews_slabs *s, uint32_t window, struct mews_trim *trim)
+{
+	struct mews_window *w = &s->window[window];
+	uint32_t at = trim->end ? atomic_exchange(&w->trim_at, 0) : 0, parts = at & 1;
+	uint32_t slab = at ? at / 2 : atomic_load(&w->frontier), blocks;
+	bool within = false;
+
+	for (; parts <= trim->parts; parts++, slab = atomic_load(&w->frontier))
+		while (slab-- > 0 && !reached(trim)) {
+			blocks = atomic_load(&w->blocks[slab]);
+			if (blocks && parts)
+				within = give_parts(s, w, slab, blocks, trim);
+			else if (blocks)
+				give_slab(s, w, slab, blocks, trim);
+			if ((blocks || slab % 1024 == 0) && slab + within &&
+			    stop_at(w, trim, slab + within, parts))
+				return true;
+		}
+	return false;
+}
+
+/*
+ * Backs a run of pages again; they belong to blocks in hand, and maybe to their bare neighbours, which
+ * another thread may be backing. 0, ENOBUFS (a limit in bytes) or ENOMEM.
+ */
+static int refill_run(struct mews_slabs *s, struct mews_window *w, bool local, uint64_t from,
+		      uint64_t to)
+{
+	uint32_t window = (uint32_t)(w - s->window);
+	struct mews_place_request request = place_request(s, window, MEWS_PAGES_BASE, local);
+	uint64_t bytes = (to - from) * s->page, cleared;
+
+	if (from == to)
+		return 0;
+	if (!claim_bytes(w, bytes))
+		return ENOBUFS;
+	if (mews_place_refill(slab_start(s, window, 0) + from * s->page, bytes, &request)) {
+		release_bytes(w, bytes);
+		return ENOMEM;
+	}
+	/* Flags fall when the pages are there: a neighbour that sees them fall need not back them. */
+	cleared = s->page * flag_pages(w, from, to, FLAGS_CLEAR);
+	add_to(&w->backed_base, cleared);
+	release_bytes(w, bytes - cleared);
+	return 0;
+}
+
+/* Backs the pages of blocks in hand, in runs as long as can be. 0 or an errno, as refill_run. */
+static int refill(struct mews_slabs *s, struct mews_window *w, bool local, uint64_t word,
+		  uint64_t bits)
+{
+	uint64_t from = 0, to = 0, page, end;
+	int error;
+
+	for (; bits; bits &= bits - 1) {
+		pages_of(s, slab_of_word(s, word),
+			 first_of_word(s, word) + (uint32_t)__builtin_ctzll(bits), &page, &end);
+		for (page = page < to ? to : page; page < end; page++) {
+			if (!flag_pages(w, page, page + 1, FLAGS_COUNT))
+				continue;
+			if (page != to) {
+				error = refill_run(s, w, local, from, to);
+				if (error)
+					return error;
+				from = page;
+			}
+			to = page + 1;
+		}
+	}
+	return refill_run(s, w, local, from, to);
+}
+
+/* Some bare blocks, of one word. 0: there are none. */
+static uint64_t claim_bare(struct mews_slabs *s, struct mews_window *w, size_t count, uint64_t *word)
+{
+	uint64_t groups = (words_in_use(s, w) + 63) / 64, group, summary, bits;
+
+	for (group = 0; group < groups; group++)
+		for (summary = atomic_load(&w->bare_summary[group]); summary; summary &= summary - 1) {
+			*word = group * 64 + (uint64_t)__builtin_ctzll(summary);
+			bits = take_bare(w, *word, count);
+			if (bits)
+				return bits;
+		}
+	return 0;
+}
+
+size_t mews_slabs_revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
+			 size_t count, int *refused)
+{
+	struct mews_window *w = &s->window[window];
+	uint64_t word, bits;
+	size_t got = 0;
+
+	while (got < count && (bits = claim_bare(s, w, count - got, &word))) {
+		*refused = refill(s, w, local, word, bits);
+		if (*refused) {
+			settle_word(s, w, word, bits);
+			break;
+		}
+		got += list_blocks(s, window, word, bits, blocks + got);
+	}
+	return got;
+}

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keeper, by a clock that the test moves: idle pools end empty within their decay, loads that come
+ * and go keep what they need, orphaned caches come back, nothing is looked at that sleeps. And its
+ * thread: one for all pools, named, deaf to signals, gone with the last pool.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <mews/mews.h>
+#include "../../lib/keeper.h"
+#include "../../numa/kernel.h"
+#include "../support/audit.h"
+#include "../support/suite.h"
+#include "../support/threads.h"
+
+#define DECAY 800               /* ms; a look is every 100 */
+#define MANY 20000
+
+static struct mews_kernel table;
+static int64_t clock_ns;
+static bool no_cpus;
+static int reports;
+static void *block[MANY];
+
+static int fake_clock(clockid_t which, struct timespec *now)
+{
+	(void)which;
+	*now = (struct timespec) { clock_ns / 1000000000, clock_ns % 1000000000 };
+	return 0;
+}
+
+static int fake_affinity(pid_t pid, size_t size, cpu_set_t *set)
+{
+	int result = mews_kernel_real.sched_getaffinity(pid, size, set);
+
+	if (no_cpus)
+		memset(set, 0, size);
+	return result;
+}
+
+static int no_thread(const char *name, void *(*run)(void *))
+{
+	(void)name;
+	(void)run;
+	errno = EAGAIN;
+	return -1;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	table = mews_kernel_real;
+	table.clock_gettime = fake_clock;
+	table.sched_getaffinity = fake_affinity;
+	mews_kernel = &table;
+	clock_ns = 1000000000;
+	no_cpus = false;
+	threads_pin(0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	mews_kernel = &mews_kernel_real;
+	threads_unpin();
+	return 0;
+}
+
+static void on_report(void *context, const struct mews_report *report)
+{
+	(void)context;
+	reports += report->kind == MEWS_REPORT_DEGRADED && strstr(report->message, "keeper");
+}
+
+static struct mews_pool *pool_of(enum mews_keeper keeper, size_t initial)
+{
+	struct mews_pool_config config = {
+		.size = sizeof(config), .max_blocks = 2 * MANY, .initial_blocks = initial,
+		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP, .keeper = keeper,
+		.decay_ms = DECAY, .on_report = on_report,
+	};
+	struct mews_pool *pool;
+
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	return pool;
+}
+
+static struct mews_stats stats_of(struct mews_pool *pool)
+{
+	struct mews_stats stats = { .size = sizeof(stats) };
+
+	assert_int_equal(mews_pool_stats(pool, &stats), 0);
+	return stats;
+}
+
+/* The time passes; a step. Returns when the next is due. */
+static long step(int ms)
+{
+	clock_ns += ms * INT64_C(1000000);
+	return mews_keeper_step(0);
+}
+
+static void use(struct mews_pool *pool, size_t count)
+{
+	assert_int_equal(mews_lease_many(pool, block, count), count);
+	for (size_t i = 0; i < count; i++)
+		mews_return(pool, block[i]);
+}
+
+static void check_audit(struct mews_pool *pool, void *const *leased, size_t count)
+{
+	struct audit audit;
+
+	if (!audit_pool(pool, leased, count, &audit))
+		fail_msg("%s", audit.message);
+}
+
+static void test_idle(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	struct mews_stats stats;
+	uint64_t peak;
+	int looks;
+
+	(void)state;
+	assert_int_equal(step(0), INT_MAX); /* nothing to keep yet */
+	use(pool, MANY);
+	peak = stats_of(pool).backed_bytes;
+	for (looks = 0; looks < DECAY / 100; looks++) {
+		assert_int_equal(stats_of(pool).leased, 0);
+		step(100);
+	}
+	stats = stats_of(pool);
+	assert_in_range(stats.backed_bytes, 0, peak / 50);
+	assert_true(stats.reclaimed_idle > 0);
+	assert_int_equal(stats.reclaimed_by_hand + stats.reclaimed_orphaned, 0);
+	assert_true(stats.trimmed_slabs >= peak - stats.backed_bytes - stats.trimmed_parts);
+	assert_int_equal(stats.keeper_steps, 1 + DECAY / 100);
+	assert_int_equal(stats.decay_ms, DECAY);
+	check_audit(pool, NULL, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* With nothing to do it sleeps until an operation misses. */
+static void test_sleep(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	int looks = 0;
+	uint64_t steps;
+
+	(void)state;
+	use(pool, 1000);
+	while (step(100) != INT_MAX)
+		assert_in_range(looks++, 0, 20);
+	steps = stats_of(pool).keeper_steps;
+	assert_int_equal(step(1000000), INT_MAX);
+	assert_int_equal(stats_of(pool).keeper_steps, steps);
+	use(pool, 10);
+	assert_in_range(step(0), 1, 100);
+	assert_int_equal(stats_of(pool).keeper_steps, steps + 1);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+	assert_int_equal(step(0), INT_MAX);
+}
+
+/* Bursts between the looks, and a load that swings: both find at each look what they needed before. */
+static void steady(bool planted)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	struct mews_stats before, after;
+	void *held[3000];
+	int round;
+
+	for (round = 0; round < 16; round++) {
+		use(pool, round % 3 ? 10000 : 14000);
+		step(100);
+	}
+	before = stats_of(pool);
+	for (round = 0; round < 120; round++) {
+		assert_int_equal(mews_lease_many(pool, held, 3000), 3000);
+		use(pool, round % 3 ? 7000 : 11000);
+		mews_return_many(pool, held, 3000);
+		step(100);
+		if (planted)
+			mews_pool_trim(pool, 0, 0);
+	}
+	after = stats_of(pool);
+	assert_int_equal(after.growths - before.growths == 0, !planted);
+	check_audit(pool, NULL, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_steady(void **state)
+{
+	(void)state;
+	steady(false);
+	steady(true); /* the same load notices a trim */
+}
+
+/* A CPU whose cache looks the same at each look, in use: it is tried, and loses no block. */
+static void test_hot_cache(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	struct mews_stats before, after;
+	void *one;
+
+	(void)state;
+	use(pool, 200);
+	step(100);
+	before = stats_of(pool);
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 100; i++) {
+			one = mews_lease(pool);
+			mews_return(pool, one);
+		}
+		step(100);
+	}
+	after = stats_of(pool);
+	if (after.path == MEWS_PATH_RSEQ) {
+		assert_int_equal(after.lease_misses, before.lease_misses);
+		assert_int_equal(after.return_misses, before.return_misses);
+		assert_int_equal(after.cached, before.cached);
+	}
+	assert_int_equal(after.growths, before.growths);
+	assert_int_equal(after.reclaimed_idle, before.reclaimed_idle);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* One that grows each time just after it was trimmed is left alone for longer and longer. */
+static void test_thrash(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	int round, grown[4];
+
+	(void)state;
+	use(pool, 10000);
+	for (int quarter = 0; quarter < 4; quarter++) {
+		grown[quarter] = -(int)stats_of(pool).growths;
+		for (round = 0; round < 60; round++) {
+			if (round % 12 == 0)
+				use(pool, 10000);
+			else
+				use(pool, 300); /* or the pool would be idle */
+			step(100);
+		}
+		grown[quarter] += (int)stats_of(pool).growths;
+	}
+	printf("growths by quarter: %d %d %d %d\n", grown[0], grown[1], grown[2], grown[3]);
+	assert_true(grown[0] > 0); /* it does thrash */
+	assert_in_range(grown[3], 0, grown[0] / 2);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* What the caller wants to be there stays. */
+static void test_initial(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 5000);
+	struct mews_stats stats;
+
+	(void)state;
+	use(pool, MANY);
+	for (int look = 0; look < 20; look++)
+		step(100);
+	stats = stats_of(pool);
+	assert_in_range(stats.carved - stats.bare, 5000, 6100);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_orphaned(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	struct mews_stats stats;
+
+	(void)state;
+	use(pool, 500);
+	no_cpus = true;
+	step(100);
+	step(100); /* the first look that finds it unused */
+	stats = stats_of(pool);
+	assert_int_equal(stats.cached + stats.side, 0);
+	assert_true(stats.reclaimed_orphaned > 0);
+	assert_int_equal(stats.reclaimed_idle, 0);
+	use(pool, 500);
+	check_audit(pool, NULL, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* Memory is scarce: at once, what is free goes. */
+static void test_hasten(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	uint64_t peak;
+
+	(void)state;
+	use(pool, MANY);
+	step(100);
+	peak = stats_of(pool).backed_bytes;
+	mews_keeper_hasten();
+	step(0);
+	assert_in_range(stats_of(pool).backed_bytes, 0, peak / 10);
+	check_audit(pool, NULL, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_budget(void **state)
+{
+	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
+
+	(void)state;
+	use(pool, MANY);
+	for (int look = 0; look < 8; look++)
+		step(100);
+	use(pool, MANY);
+	mews_kernel = &mews_kernel_real; /* a clock that runs while the step does */
+	mews_keeper_hasten();
+	assert_in_range(mews_keeper_step(1), 0, 10);
+	for (int steps = 0; stats_of(pool).backed_bytes > 1 << 20; steps++) {
+		assert_in_range(steps, 0, 1000);
+		mews_keeper_hasten();
+		mews_keeper_step(1);
+	}
+	mews_kernel = &table;
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_refused_thread(void **state)
+{
+	struct mews_pool *pool;
+
+	(void)state;
+	table.thread_start = no_thread;
+	reports = 0;
+	pool = pool_of(MEWS_KEEPER_CALLER, 0);
+	assert_int_equal(reports, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+	pool = pool_of(MEWS_KEEPER_THREAD, 0);
+	assert_int_equal(reports, 1);
+	assert_int_equal(stats_of(pool).keeper_thread, 0);
+	use(pool, 1000);
+	for (int look = 0; look < 8; look++)
+		step(100);      /* the caller can do it */
+	assert_int_equal(stats_of(pool).backed_bytes, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* How many threads are keepers; of the last one the blocked signals. */
+static int count_keepers(unsigned long *blocked)
+{
+	char path[300], line[200];
+	struct dirent *entry;
+	DIR *tasks = opendir("/proc/self/task");
+	int found = 0;
+	FILE *file;
+	bool keeper;
+
+	while ((entry = readdir(tasks))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		file = fopen(path, "r");
+		keeper = false;
+		while (file && fgets(line, sizeof(line), file)) {
+			keeper |= strcmp(line, "Name:\tmews-keeper\n") == 0;
+			if (keeper && sscanf(line, "SigBlk: %lx", blocked) == 1)
+				found++;
+		}
+		if (file)
+			fclose(file);
+	}
+	closedir(tasks);
+	return found;
+}
+
+/* Up to ten seconds: threads come and go when they are scheduled. */
+static bool keepers_become(int count, unsigned long *blocked)
+{
+	for (int i = 0; i < 1000; i++) {
+		if (count_keepers(blocked) == count)
+			return true;
+		threads_sleep(0.01);
+	}
+	return false;
+}
+
+static void test_thread(void **state)
+{
+	struct mews_pool *first, *second;
+	unsigned long blocked = 0;
+
+	(void)state;
+	mews_kernel = &mews_kernel_real;
+	assert_true(keepers_become(0, &blocked));
+	first = pool_of(MEWS_KEEPER_THREAD, 0);
+	second = pool_of(MEWS_KEEPER_THREAD, 0);
+	assert_true(keepers_become(1, &blocked));
+	assert_int_equal(blocked & 0x7fffffff & ~(1UL << 8 | 1UL << 18), 0x7fffffff & ~(1UL << 8 | 1UL << 18));
+	assert_int_equal(stats_of(first).keeper_thread, 1);
+	assert_int_equal(mews_pool_dispose(first), 0);
+	use(second, MANY);
+	for (int i = 0; i < 1000 && stats_of(second).backed_bytes; i++)
+		threads_sleep(0.01);
+	assert_int_equal(stats_of(second).backed_bytes, 0);
+	assert_int_equal(count_keepers(&blocked), 1);
+	assert_int_equal(mews_pool_dispose(second), 0);
+	assert_true(keepers_become(0, &blocked));
+	second = pool_of(MEWS_KEEPER_THREAD, 0);
+	assert_true(keepers_become(1, &blocked));
+	assert_int_equal(mews_pool_dispose(second), 0);
+	assert_true(keepers_become(0, &blocked));
+}
+
+/* The child has a keeper from its first control call on. */
+static void test_fork(void **state)
+{
+	struct mews_pool *pool;
+	unsigned long blocked;
+	int status;
+	pid_t pid;
+
+	(void)state;
+#if defined(__SANITIZE_THREAD__)
+	skip(); /* it lets no child of a threaded process start a thread */
+#endif
+	mews_kernel = &mews_kernel_real;
+	pool = pool_of(MEWS_KEEPER_THREAD, 0);
+	use(pool, MANY);
+	pid = fork();
+	if (pid == 0) {
+		if (count_keepers(&blocked) != 0)
+			_exit(1);
+		for (int i = 0; i < 1000 && stats_of(pool).backed_bytes; i++)
+			threads_sleep(0.01);
+		if (stats_of(pool).backed_bytes || count_keepers(&blocked) != 1)
+			_exit(2);
+		_exit(mews_pool_dispose(pool) || !keepers_become(0, &blocked) ? 3 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_idle),
+		TEST(test_sleep),
+		TEST(test_steady),
+		TEST(test_hot_cache),
+		TEST(test_thrash),
+		TEST(test_initial),
+		TEST(test_orphaned),
+		TEST(test_hasten),
+		TEST(test_budget),
+		TEST(test_refused_thread),
+		TEST(test_thread),
+		TEST(test_fork),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
