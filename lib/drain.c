@@ -28,7 +28,7 @@
 
 /*
  * What is out. Exact while nobody leases; a drain, during which they may, takes it for an answer only
- * if none did, and no slab came or went, between two looks at moves_of().
+ * if moved_since() its beginning says that none did, and no slab came or went.
  */
 static uint64_t out_of(const struct mews_control *control)
 {
@@ -46,13 +46,24 @@ static uint64_t total_of(const struct mews_control *control)
 	return atomic_load(&control->slabs.carved) + atomic_load(&control->oversize.count);
 }
 
-/* Changes with each lease during a drain, each growth, each trim. */
+/* Changes with each lease during a drain, each growth, each trim, when it has ended. */
 static uint64_t moves_of(const struct mews_control *control)
 {
-	/* D3: what was read of the slabs before is not read after. */
-	atomic_thread_fence(memory_order_acquire);
 	return atomic_load(&control->drain_leases) + atomic_load(&control->slabs.grown) +
 	       ((uint64_t)atomic_load(&control->slabs.trimmed) << 32);
+}
+
+/*
+ * True where what was read of the slabs since may not be of one moment. A lease counts (D4) after it
+ * has its blocks and before its caller knows of them: had it counted before, a look that came between
+ * could find its block free still, and, later on, free already the one that was returned for it. A
+ * growth makes blocks free before it counts, so it is asked for while it lasts.
+ */
+static bool moved_since(const struct mews_control *control, uint64_t moves)
+{
+	/* D3: acquires from who changed what was read: its D4, or its growing, is seen. */
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load(&control->slabs.growing) || moves_of(control) != moves;
 }
 
 void mews_drain_notice(struct mews_control *control)
@@ -97,7 +108,7 @@ static int look(struct mews_control *control)
 	if (atomic_load(&control->state) == MEWS_DRAINING) {
 		moves = moves_of(control);
 		mews_collect(control);
-		result = out_of(control) || moves_of(control) != moves ? -EAGAIN : 0;
+		result = out_of(control) || moved_since(control, moves) ? -EAGAIN : 0;
 	}
 	mews_pass_end(&pass);
 	return result;

@@ -219,10 +219,10 @@ static size_t lease_within(struct mews_control *control, struct operation *op, v
 	size_t got = 0;
 
 	*error = ESHUTDOWN;
-	if (op->state == MEWS_DRAINING)
-		atomic_fetch_add(&control->drain_leases, 1);
 	if (op->state != MEWS_DISPOSED)
 		got = lease_more(control, op, blocks, count, error);
+	if (op->state == MEWS_DRAINING)
+		atomic_fetch_add(&control->drain_leases, 1); /* D4: after its blocks are taken */
 	enter_all(control, op, blocks, got, caller);
 	return got;
 }
@@ -550,6 +550,8 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 		errno = EMSGSIZE;
 	else
 		block = mews_oversize_lease(&control->oversize, bytes, &request);
+	if (op.state == MEWS_DRAINING)
+		atomic_fetch_add(&control->drain_leases, 1); /* D4 */
 	if (block)
 		mews_samples_lease_one(&control->samples, &op.pass.side->leases,
 				       mews_oversize_number(control, block), CALLER);
