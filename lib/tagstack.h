@@ -99,7 +99,11 @@ static inline void mews_tagstack_push(struct mews_tagstack *stack, mews_word *li
 static inline size_t mews_tagstack_pop_many(struct mews_tagstack *stack, const mews_word *link,
 					    uint32_t *number, size_t count)
 {
-	uint64_t head = atomic_load_explicit(&stack->head, memory_order_acquire);
+	/*
+	 * T4: sequentially consistent, as T1: who says that it waits, and then finds nothing here, is
+	 * seen by who pushes after that (mews_notice).
+	 */
+	uint64_t head = atomic_load_explicit(&stack->head, memory_order_seq_cst);
 	uint32_t next;
 	size_t n;
 
