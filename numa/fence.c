@@ -75,8 +75,8 @@ static bool fence_works(char *reason, size_t length)
 
 bool mews_fence_available(char *reason, size_t length)
 {
-	unsigned long features = getauxval(AT_RSEQ_FEATURE_SIZE);
 	int saved = errno;
+	unsigned long features = getauxval(AT_RSEQ_FEATURE_SIZE); /* ENOENT before Linux 6.3 */
 	bool works = registered(reason, length) && fence_works(reason, length);
 
 	errno = saved;
