@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""The models: which functions of lib/ each runs, and the bugs that it must find. Read by make."""
+from dataclasses import dataclass, field
+
+STACK = ["mews_tagstack_top", "mews_tagstack_next_head", "mews_tagstack_link",
+         "mews_tagstack_depth_of", "mews_tagstack_push_many", "mews_tagstack_push",
+         "mews_tagstack_pop_many", "mews_tagstack_pop"]
+GATE = {"lib/side.h": ["mews_gate_enter", "mews_gate_leave", "mews_gate_inside"],
+        "lib/side.c": ["mews_gate_wait"]}
+
+
+@dataclass
+class Model:
+    functions: dict             # file: names, in an order that compiles
+    plants: dict                # name: (text, what it becomes)
+    executions: int
+    adapt: list = field(default_factory=list)   # for C++, before anything is planted
+
+
+MODELS = {
+    "depot": Model(
+        {"lib/tagstack.h": STACK,
+         "lib/depot.c": ["empty_magazine", "hand_out", "mews_depot_pop_empty", "mews_depot_pop_full",
+                         "mews_depot_push_full", "mews_depot_push_empty", "mews_depot_put",
+                         "mews_depot_take"]},
+        {"no-tag": ("((head >> 32) + 1) << 32", "(head >> 32) << 32"),
+         "push-not-released": ("memory_order_seq_cst, memory_order_acquire",
+                               "memory_order_acquire, memory_order_acquire"),
+         "pop-not-acquired": (
+            "\t\t\tmews_tagstack_next_head(head, next),\n"
+            "\t\t\tmemory_order_acquire, memory_order_acquire",
+            "\t\t\tmews_tagstack_next_head(head, next),\n"
+            "\t\t\tmemory_order_relaxed, memory_order_relaxed"),
+         "slots-after-push": ("copy_in(magazine.slots, blocks, depots->magazine);\n"
+                              "\tmews_depot_push_full(depots, depot, magazine);",
+                              "mews_depot_push_full(depots, depot, magazine);\n"
+                              "\tcopy_in(magazine.slots, blocks, depots->magazine);")},
+        20000,
+        [("static inline ", "static "), ("void *const *blocks", "const uintptr_t *blocks"),
+         ("void **blocks", "uintptr_t *blocks"),
+         ("memcpy(magazine.slots, blocks, depots->magazine * sizeof(*blocks))",
+          "copy_in(magazine.slots, blocks, depots->magazine)"),
+         ("memcpy(blocks, magazine.slots, depots->magazine * sizeof(*blocks))",
+          "copy_out(blocks, magazine.slots, depots->magazine)")]),
+    "slab": Model(
+        {"lib/slab_bits.h": ["put_word"], "lib/slab.c": ["lowest_bits", "take_word"],
+         "lib/grow.c": ["take_whole_word"]},
+        {"summary-after-word": (
+            "atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));\n"
+            "\t\t\thave = atomic_exchange(&w->free[word], 0);",
+            "have = atomic_exchange(&w->free[word], 0);\n"
+            "\t\t\tatomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));"),
+         "summary-before-word": (
+            "uint64_t old = atomic_fetch_or(&w->free[word], mask);\n\n\tif (old == 0)\n"
+            "\t\tatomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);",
+            "uint64_t old = atomic_load(&w->free[word]);\n\n\tif (old == 0)\n"
+            "\t\tatomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);\n"
+            "\told = atomic_fetch_or(&w->free[word], mask);"),
+         "trim-forgets-summary": ("\tatomic_fetch_or(&w->summary[word / 64], bit);\n\treturn false;",
+                                  "\treturn false;"),
+         "put-not-released": ("atomic_fetch_or(&w->free[word], mask)",
+                              "atomic_fetch_or_explicit(&w->free[word], mask, memory_order_relaxed)"),
+         "take-not-acquired": ("atomic_exchange(&w->free[word], 0)",
+                               "atomic_exchange_explicit(&w->free[word], 0, memory_order_relaxed)")},
+        20000, [("static inline ", "static ")]),
+    "gate": Model(
+        GATE,
+        {"one-flip": ("flip < 2", "flip < 1"),
+         "enter-relaxed": ("atomic_fetch_add(&pass.side->gate[pass.half], 1)",
+                           "atomic_fetch_add_explicit(&pass.side->gate[pass.half], 1, "
+                           "memory_order_relaxed)"),
+         "leave-relaxed": ("\t\t\t\t  memory_order_release)", "\t\t\t\t  memory_order_relaxed)"),
+         "wait-relaxed": ("atomic_load(&sides->side[cpu].gate[half])",
+                          "atomic_load_explicit(&sides->side[cpu].gate[half], memory_order_relaxed)"),
+         "two-waiters": ("while (atomic_exchange(&sides->waiting, 1))",
+                         "while (0 && atomic_exchange(&sides->waiting, 1))")},
+        20000, [("static inline ", "static ")]),
+    "cache": Model(
+        {"lib/cache.c": ["store_bounds", "shut", "unshut", "claim", "settle", "prepare",
+                         "mews_cache_open", "mews_cache_close"]},
+        {"open-without-fence": ("if (mews_fence_cpu(cpu)) { /* F2 */", "if (0) {"),
+         "close-without-fence": ("if (mews_fence_cpu(cpu)) { /* F1 */", "if (0) {"),
+         "prepare-without-fence": ("\tmews_fence_cpu(cpu);\n", ""),
+         "close-leaves-base": ("(cell *)~(uintptr_t)0, NULL", "cache->slots, NULL"),
+         "close-leaves-limit": ("(cell *)~(uintptr_t)0, NULL",
+                                "(cell *)~(uintptr_t)0, cache->slots + CAPACITY"),
+         "fence-before-close": ("shut(control, cache);\n\tif (mews_fence_cpu(cpu)) { /* F1 */",
+                                "if (mews_fence_cpu(cpu) || (shut(control, cache), 0)) {"),
+         "settle-relaxed": ("memory_order_release", "memory_order_relaxed"),
+         "claim-relaxed": ("MEWS_CACHE_BUSY, memory_order_acquire", "MEWS_CACHE_BUSY, memory_order_relaxed")},
+        40000,
+        [("void **blocks", "uintptr_t *blocks"), ("void **", "cell *"),
+         ("const struct mews_plan *plan = &control->plan;\n", ""),
+         ("cache->lo = (uintptr_t)control->slabs.start +\n"
+          "\t\t((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);\n"
+          "\tcache->span = plan->window_bytes;\n", ""),
+         ("memcpy(blocks, cache->slots, count * sizeof(*blocks))",
+          "copy_out(blocks, cache->slots, count)")]),
+    "notice": Model(
+        {"lib/tagstack.h": STACK},
+        {"push-not-consistent": ("memory_order_seq_cst, memory_order_acquire",
+                                 "memory_order_acq_rel, memory_order_acquire"),
+         "pop-not-consistent": ("uint64_t head = atomic_load_explicit(&stack->head, memory_order_seq_cst)",
+                                "uint64_t head = atomic_load_explicit(&stack->head, "
+                                "memory_order_acquire)")},
+        20000, [("static inline ", "static ")]),
+    "drain": Model(
+        {"lib/slab_bits.h": ["put_word", "words_in_use"],
+         "lib/slab.c": ["lowest_bits", "take_word", "mews_slabs_free"],
+         "lib/drain.c": ["out_of", "moves_of", "moved_since", "look"]},
+        {"lease-counted-before": (
+            "RL_ASSERT(take_word(&control.slabs.window[0], 0, 1) == 1);\n"
+            "\t\tatomic_fetch_add(&control.drain_leases, 1);",
+            "atomic_fetch_add(&control.drain_leases, 1);\n"
+            "\t\tRL_ASSERT(take_word(&control.slabs.window[0], 0, 1) == 1);"),
+         "growth-not-seen": ("atomic_load(&control->slabs.growing) || ", "")},
+        50000, [("static inline ", "static ")]),
+    "dispose": Model(
+        {**GATE, "lib/slab_bits.h": ["put_word"], "lib/ledger.h": ["mews_ledger_set"],
+         "lib/slab.h": ["mews_slabs_is_free"],
+         "lib/drain.c": ["mews_release_holders", "mews_drop", "wrongly_dropped"]},
+        {"counted-before-the-wait": (
+            "mews_gate_wait(&control.sides);\n\t\tput_word(&control.slabs.window[0], 0, CACHED);\n"
+            "\t\tmews_gate_wait(&control.sides);",
+            "put_word(&control.slabs.window[0], 0, CACHED);"),
+         "late-returns-to-slab": (
+            "RL_ASSERT(mews_drop(&control, NULL, number));",
+            "put_word(&control.slabs.window[0], 0, (uint64_t)1 << number);"),
+         "release-relaxed": ("count, memory_order_acq_rel", "count, memory_order_relaxed"),
+         "release-not-acquired": ("count, memory_order_acq_rel", "count, memory_order_release")},
+        20000, [("static inline ", "static ")]),
+}
