@@ -59,6 +59,10 @@ mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, 
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]
 	[=[mews_stash(control, hot, count), mews_stash(control, hot, count > 0);]=] threads)
+mews_library_mutant(record-not-ended lib/pool.c [=[mews_samples_return(&control->samples, number);]=]
+	"" sampled)
+mews_library_mutant(sampled-beside-hits lib/sites.c
+	[=[mews_detour_begin(control, MEWS_DETOUR_SAMPLE);]=] "" sampled)
 
 # mews_waiters_mutant(name FILE FROM TO): the same for waiters.c, which must lose a wake-up.
 function(mews_waiters_mutant name file from to)

@@ -248,7 +248,7 @@ MEWS_API int mews_pool_sample_leases(struct mews_pool *pool, unsigned one_in);
  * Tells the leases that are out, by site: a call of tell() for each stack, the one with most leases
  * first; at last, with depth 0 and leases and bytes only, what is out of which nothing is known: not
  * sampled, or leased before. Blocks that come and go meanwhile may be in it or not. tell() may call
- * anything. 0; -EINVAL (NULL); -ENOMEM: no memory to add up in.
+ * anything, and must come back. 0; -EINVAL (NULL); -ENOMEM: no memory to add up in.
  */
 MEWS_API int mews_pool_report_leases(struct mews_pool *pool,
 				     void (*tell)(void *context, const struct mews_lease_site *site),
