@@ -340,6 +340,40 @@ static void test_preferred_used_up(void **state)
 	threads_unpin();
 }
 
+/* A node at its limit in bytes: the next serves, or nobody; the kernel's count is within the limit. */
+static void test_node_limit(void **state)
+{
+	const size_t limit = 24 * MIB, room = 4 * limit / LARGE;
+	unsigned home = nodes_nearest(&nodes, nodes_of_cpu(&nodes, threads_pin(0)), 0);
+	unsigned next = nodes_nearest(&nodes, home, 1);
+	void **block = calloc(room, sizeof(*block));
+
+	(void)state;
+	for (unsigned strict = 0; strict < 2; strict++) {
+		struct mews_pool *pool = pool_of(strict ? MEWS_NODE_STRICT : MEWS_NODE_PREFERRED,
+						 MEWS_PAGES_2M, LARGE, 2 * room);
+		uint64_t bytes[NODES_MOST] = { 0 };
+		size_t count;
+
+		assert_int_equal(mews_pool_set_node_limit(pool, nodes.node[home].id, limit), 0);
+		errno = 0;
+		count = fill(pool, home, block, room);
+		assert_in_range(count, limit / LARGE / 2, limit / LARGE + 1);
+		if (strict)
+			assert_int_equal(errno, ENOBUFS);
+		else
+			assert_int_equal(claimed(pool, block[count - 1]), next);
+		nodes_of_maps(&nodes, mews_control_of(pool)->slabs.start,
+			      mews_control_of(pool)->slabs.length, bytes);
+		assert_in_range(bytes[home], limit / 2, limit);
+		agrees_with_kernel(pool);
+		mews_return_many(pool, block, count);
+		assert_int_equal(mews_pool_dispose(pool), 0);
+	}
+	free(block);
+	threads_unpin();
+}
+
 /* Each node's pages serve that node, to the last slab of them; then smaller pages of the same node. */
 static void use_up_huge(unsigned home, struct mews_pool *pool, void **block, size_t *count)
 {
@@ -457,7 +491,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_each_cpu), cmocka_unit_test(test_foreign_returns),
 		cmocka_unit_test(test_initial_blocks), cmocka_unit_test(test_oversize),
 		cmocka_unit_test(test_strict_used_up), cmocka_unit_test(test_preferred_used_up),
-		cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_gigantic_pages),
+		cmocka_unit_test(test_node_limit), cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_gigantic_pages),
 	};
 	struct mews_kernel kernel = mews_kernel_real;
 	struct options options;
