@@ -33,7 +33,7 @@ HOT void mews_owner_return(struct mews_pool *pool, struct mews_owner *owner, voi
 	if (__builtin_expect(!owner, 0) ||
 	    __builtin_expect(!mews_seq_owned_return(mews_bind_inline(pool, owner), mews_rseq_offset,
 						    block), 0))
-		mews_return_slow_1(pool, block);
+		mews_owner_return_slow_1(pool, owner, block);
 }
 
 /* The block on top of this CPU's cache, a moment ago; NULL where it is closed or empty. */
@@ -181,6 +181,32 @@ void mews_owner_give(struct mews_control *control, void *block)
 	else if (take_back(control, block))
 		mews_owner_take_home(control, NULL, block);
 	pthread_setcancelstate(state, NULL);
+}
+
+/* A lease of a block that came back when this owner ended last: its word says so still. */
+static bool return_again(struct mews_control *control, struct mews_owner *owner, void *block)
+{
+	mews_word *word = mews_owned_word(control, block);
+	uint64_t seen = atomic_load(word);
+
+	if ((seen & ~MEWS_WORD_SLOT) != (owner->key | MEWS_WORD_ENDED) ||
+	    !mews_owned_out(control, seen, block))
+		return false;
+	/* W2: after the look into the slot. */
+	return atomic_compare_exchange_strong(word, &seen, seen & ~MEWS_WORD_ENDED) &&
+	       mews_seq_owned_return(mews_bind_inline(control->pool, owner), mews_rseq_offset, block);
+}
+
+MEWS_API void mews_owner_return_slow_1(struct mews_pool *pool, struct mews_owner *owner,
+				       void *block)
+{
+	struct mews_control *control = mews_control_of(pool);
+	uint32_t number;
+
+	if (!owner || !mews_owned(control) ||
+	    mews_slabs_find(&control->slabs, block, &number) != MEWS_BLOCK_START ||
+	    !return_again(control, owner, block))
+		mews_return_slow_1(pool, block);
 }
 
 /* Changes the key of a lease. 0 or -EINVAL: it is none. */

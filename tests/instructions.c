@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <mews/inline.h>
+#include <mews/owner_inline.h>
 #include "support/check.h"
 #include "support/options.h"
 #include "support/step.h"
@@ -22,6 +22,9 @@
 #define BULK 32
 
 static struct mews_pool *pool;
+static struct mews_pool *owned;         /* a pool with owners */
+static struct mews_owner *owner;
+static void *held;                      /* its lease, when returns are counted */
 static void *blocks[BULK];
 
 static void run_lease(void *unused)
@@ -56,6 +59,26 @@ static __attribute__((noinline)) void run_inline_pair(void *argument)
 	mews_return_inline(mine, mews_lease_inline(mine));
 }
 
+static __attribute__((noinline)) void run_owned_pair(void *unused)
+{
+	struct mews_bound bound = mews_bind_inline(owned, owner);
+
+	(void)unused;
+	mews_owner_return_inline(bound, mews_owner_lease_inline(bound));
+}
+
+static void run_owned_lease(void *unused)
+{
+	(void)unused;
+	blocks[0] = mews_owner_lease(owned, owner); /* in the child only */
+}
+
+static void run_owned_return(void *unused)
+{
+	(void)unused;
+	mews_owner_return(owned, owner, held);
+}
+
 static const struct counted {
 	const char *name;
 	void (*run)(void *argument);
@@ -66,6 +89,9 @@ static const struct counted {
 	{ "return", run_return, mews_return },
 	{ "lease-many-32", run_lease_many, mews_lease_many },
 	{ "return-many-32", run_return_many, mews_return_many },
+	{ "owned-inline-pair", run_owned_pair, run_owned_pair },
+	{ "owner-lease", run_owned_lease, mews_owner_lease },
+	{ "owner-return", run_owned_return, mews_owner_return },
 };
 
 #define COUNTED (sizeof(counted) / sizeof(counted[0]))
@@ -85,12 +111,25 @@ static void warm_up(void)
 		mews_return(pool, warm[i]);
 }
 
+/* The same in the pool with owners: what lies on top was the owner's. */
+static void warm_up_owned(void)
+{
+	void *warm[BULK];
+
+	for (size_t i = 0; i < BULK; i++)
+		CHECK(warm[i] = mews_owner_lease(owned, owner), "owned lease %zu", i);
+	for (size_t i = 1; i < BULK; i++)
+		mews_owner_return(owned, owner, warm[i]);
+	held = warm[0];
+}
+
 /* What the operation takes now, on a warm cache; returns leave from a lease made before. */
 static size_t count(const struct counted *what)
 {
 	size_t steps;
 
 	warm_up();
+	warm_up_owned();
 	if (what->run == run_return)
 		blocks[0] = mews_lease(pool);
 	if (what->run == run_return_many)
@@ -100,6 +139,7 @@ static size_t count(const struct counted *what)
 		mews_return(pool, blocks[0]);
 	if (what->run == run_return_many)
 		mews_return_many(pool, blocks, BULK);
+	mews_owner_return(owned, owner, held);
 	return steps;
 }
 
@@ -153,8 +193,8 @@ static void update(const char *path, const size_t *now)
 int main(int argc, char **argv)
 {
 	struct options options;
-	const struct mews_pool_config config = { .size = sizeof(config), .block_size = 64,
-						 .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_pool_config config = { .size = sizeof(config), .block_size = 64,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	size_t now[COUNTED];
 	bool good = true;
 
@@ -164,13 +204,17 @@ int main(int argc, char **argv)
 	if (__rseq_size == 0)
 		check_skip("glibc did not register restartable sequences");
 	CHECK(mews_pool_create(&config, &pool) == 0, "pool");
+	config.owners = 1;
+	CHECK(mews_pool_create(&config, &owned) == 0, "pool with owners");
+	CHECK(mews_owner_create("counted", &owner) == 0, "owner");
 	threads_pin(0); /* elsewhere the cache is cold; a pool made here would be a small one */
 	for (size_t i = 0; i < COUNTED; i++) {
 		now[i] = count(&counted[i]) + (options.plant != NULL);
 		if (now[i] == (options.plant != NULL))
 			check_skip("this machine does not let a process trace its child");
 	}
-	CHECK(mews_pool_dispose(pool) == 0, "dispose");
+	mews_owner_destroy(owner);
+	CHECK(mews_pool_dispose(pool) == 0 && mews_pool_dispose(owned) == 0, "dispose");
 	if (options.update) {
 		update(options.file, now);
 		return 0;

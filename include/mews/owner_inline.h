@@ -48,6 +48,8 @@ extern "C" {
 
 /* What the hit path calls when there is no hit. Not for other callers. */
 MEWS_API void *mews_owner_lease_slow_1(struct mews_pool *pool, struct mews_owner *owner);
+MEWS_API void mews_owner_return_slow_1(struct mews_pool *pool, struct mews_owner *owner,
+				       void *block);
 
 #if defined(__cplusplus)
 }
@@ -105,7 +107,7 @@ static inline __attribute__((always_inline)) void mews_owner_return_inline(struc
 {
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_owned_return(bound, __rseq_offset, block), 0))
-		mews_return_slow_1(bound.pool, block);
+		mews_owner_return_slow_1(bound.pool, bound.owner, block);
 }
 
 #endif
