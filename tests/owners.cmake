@@ -28,7 +28,7 @@ endforeach()
 mews_run_test(stress/owners-long LABELS stress long TIMEOUT 900 COMMAND owner_stress --long)
 
 # A thread killed at each instruction of the hit path, and bugs that this must find.
-if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 OR MEWS_SANITIZE)
+if(MEWS_SANITIZE)
 	return()
 endif()
 mews_suite(owner_deaths owner_deaths.c)
@@ -56,6 +56,16 @@ function(mews_owner_mutant name file from to)
 		COMMAND deaths_${name} --plant ${plant})
 endfunction()
 
+mews_owner_mutant(words-are-believed lib/owned.c [=[return word & MEWS_WORD_SLOT &&]=]
+	[=[return word & 1 && word & MEWS_WORD_SLOT &&]=])
+mews_owner_mutant(close-does-not-settle lib/cache.c [=[mews_owned_settle(control, blocks, count);]=]
+	[=[(void)blocks;]=])
+mews_owner_mutant(forgets-no-word lib/owner_group.c [=[!(seen & MEWS_WORD_SETTLED))]=]
+	[=[!(seen | MEWS_WORD_SETTLED))]=])
+
+if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64)
+	return()
+endif()
 set(owned include/mews/owned_x86_64.h)
 mews_owner_mutant(word-of-another-slot ${owned} [=["leaq (%[key],%%rax), %%r11\n\t"]=]
 	[=["leaq 8(%[key],%%rax), %%r11\n\t"]=])
@@ -71,9 +81,3 @@ mews_owner_mutant(word-after-commit ${owned} [=["movq %%r11, (%[words],%%r10,8)\
 mews_owner_mutant(lease-of-anybodys ${owned} [=["shrq $26, %[word]\n\t"
 			"cmpq %[tag], %[word]\n\t"
 			"jne 5f\n\t"]=] [=["shrq $26, %[word]\n\t"]=])
-mews_owner_mutant(words-are-believed lib/owned.c [=[return word & MEWS_WORD_SLOT &&]=]
-	[=[return word & 1 && word & MEWS_WORD_SLOT &&]=])
-mews_owner_mutant(close-does-not-settle lib/cache.c [=[mews_owned_settle(control, blocks, count);]=]
-	[=[(void)blocks;]=])
-mews_owner_mutant(forgets-no-word lib/owner_group.c [=[!(seen & MEWS_WORD_SETTLED))]=]
-	[=[!(seen | MEWS_WORD_SETTLED))]=])
