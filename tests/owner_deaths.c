@@ -334,9 +334,9 @@ static void run_all(void *argument)
 	size_t i, count = *(const size_t *)argument;
 
 	CHECK(mews_pool_create(&config, &pool) == 0, "pool");
+	forget_and_lease();
 	for (i = 0; i < count; i++)
 		run_operation(&operations[i]);
-	forget_and_lease();
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
 }
 

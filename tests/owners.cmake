@@ -52,7 +52,7 @@ function(mews_owner_mutant name file from to)
 		target_include_directories(deaths_${name} BEFORE PRIVATE ${mutant}/include)
 		set(plant header)
 	endif()
-	mews_run_test(suite/owner-deaths-planted-${name} LABELS suite TIMEOUT 30
+	mews_run_test(suite/owner-deaths-planted-${name} LABELS suite
 		COMMAND deaths_${name} --plant ${plant})
 endfunction()
 
