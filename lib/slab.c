@@ -268,12 +268,15 @@ void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
 uint64_t mews_slabs_free(const struct mews_slabs *s, uint32_t window)
 {
 	const struct mews_window *w = &s->window[window];
-	uint64_t words = words_in_use(s, w), word, count = 0;
+	uint64_t words = words_in_use(s, w), word, free, bare, count = 0;
 
 	for (word = 0; word < words; word++) {
-		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]));
+		free = atomic_load(&w->free[word]);
+		bare = 0;
 		if (atomic_load_explicit(&w->bare_blocks, memory_order_relaxed))
-			count += (uint64_t)__builtin_popcountll(atomic_load(&w->bare[word]));
+			bare = atomic_load(&w->bare[word]);
+		/* A block that goes from one to the other between the looks is one. */
+		count += (uint64_t)__builtin_popcountll(free | bare);
 	}
 	return count;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One CPU's cache: a thread on that CPU leases and returns by sequences, two others close the cache,
- * one of them opens it too. The sequences are written here, as rseq_*.h has them; each step of one
+ * one of them opens it too, or lets it rest and wakes it. The sequences are written here, as rseq_*.h has them; each step of one
  * looks whether it was aborted, and the fence aborts it. Loads of the header may be as old as the
  * memory model allows. A block must be in one place, and no slot below or above is ever used.
  */
 enum { BLOCKS = 2, CAPACITY = 2 };
 enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS_CACHE_FROZEN,
-			MEWS_CACHE_OPEN };
+			MEWS_CACHE_RESTING, MEWS_CACHE_OPEN };
 
 struct mews_cpu_cache {
 	rl::atomic<cell *> cur, limit, base, owned_limit, owned_base;
@@ -197,6 +197,11 @@ struct test : body {
 	{
 		if (index == 0) {
 			on_the_cpu();
+			return;
+		}
+		if (index == 2 && rl::ctx().rand(3, rl::sched_type_user) == 0) {
+			mews_cache_rest(&control, 0);
+			mews_cache_wake(&control, 0);
 			return;
 		}
 		close();

@@ -13,7 +13,7 @@ struct mews_tagstack {
 
 struct mews_depot {
 	struct mews_tagstack full, empty;
-	half_word fresh;
+	half_word fresh, low;
 	mews_word *link;
 	cell *slots;
 };
@@ -42,6 +42,7 @@ struct test : body {
 		depot.full.head($) = 0;
 		depot.empty.head($) = 0;
 		depot.fresh($) = 0;
+		depot.low($) = 0;
 		for (int i = 0; i < MAGAZINES; i++)
 			link[i]($) = 0;
 		for (int i = 0; i < BLOCKS; i++)

@@ -23,7 +23,7 @@ struct mews_pass {
 };
 
 struct mews_window {
-	mews_word free[1], summary[1];
+	mews_word free[1], summary[1], bare[1], bare_blocks;
 	half_word frontier;
 };
 
@@ -91,6 +91,8 @@ struct test : body {
 		control.slabs.window_bits_shift = 6;
 		control.slabs.window[0].free[0]($) = 0;
 		control.slabs.window[0].summary[0]($) = 0;
+		control.slabs.window[0].bare[0]($) = 0;
+		control.slabs.window[0].bare_blocks($) = 0;
 		control.slabs.window[0].frontier($) = 1;
 		control.sides.count = 1;
 		control.sides.side = side;

@@ -6,7 +6,7 @@
 enum { MEWS_LIVE, MEWS_DRAINING, MEWS_DISPOSED, WORDS = 4 };
 
 struct mews_window {
-	mews_word free[WORDS], summary[1];
+	mews_word free[WORDS], summary[1], bare[WORDS], bare_summary[1], bare_blocks;
 	half_word frontier;
 };
 
@@ -69,17 +69,36 @@ struct test : body {
 		s->growing($) = 0;
 		s->grown($) = 0;
 		s->trimmed($) = 0;
-		for (int i = 0; i < WORDS; i++)
+		for (int i = 0; i < WORDS; i++) {
 			s->window[0].free[i]($) = i == 0;
+			s->window[0].bare[i]($) = 0;
+		}
+		s->window[0].bare_blocks($) = 0;
+		s->window[0].bare_summary[0]($) = 0;
 		s->window[0].summary[0]($) = 1;
 		s->window[0].frontier($) = 1;
 		go($) = 0;
 	}
 
+	uint64_t take(uint64_t word)
+	{
+		return take_bits(control.slabs.window[0].free, control.slabs.window[0].summary, word, 1);
+	}
+
+	/* As take_free and settle_word do it: the memory of a free block goes, the block stays carved. */
+	void give_memory_back()
+	{
+		mews_window *w = &control.slabs.window[0];
+
+		RL_ASSERT(take(0) == 1);
+		atomic_fetch_add_explicit(&w->bare_blocks, 1, memory_order_relaxed);
+		put_bits(w->bare, w->bare_summary, 0, 1);
+	}
+
 	/* As lease_within does it. */
 	void lease()
 	{
-		RL_ASSERT(take_word(&control.slabs.window[0], 0, 1) == 1);
+		RL_ASSERT(take(0) == 1);
 		atomic_fetch_add(&control.drain_leases, 1);
 	}
 
@@ -102,10 +121,16 @@ struct test : body {
 		if (index == 0) {
 			RL_ASSERT(look(&control) != 0);
 		} else if (index == 1) {
-			if (rl::ctx().rand(2, rl::sched_type_user))
+			switch (rl::ctx().rand(3, rl::sched_type_user)) {
+			case 0:
+				give_memory_back();
+				return; /* the second thread keeps its block */
+			case 1:
 				grow();
-			else
+				break;
+			default:
 				lease();
+			}
 			atomic_store_explicit(&go, 1, memory_order_release);
 		} else if (atomic_load_explicit(&go, memory_order_acquire)) {
 			put_word(&control.slabs.window[0], 1, 1);

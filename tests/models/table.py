@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 STACK = ["mews_tagstack_top", "mews_tagstack_next_head", "mews_tagstack_link",
          "mews_tagstack_depth_of", "mews_tagstack_push_many", "mews_tagstack_push",
          "mews_tagstack_pop_many", "mews_tagstack_pop"]
+BITS = ["put_bits", "put_word", "lowest_bits", "take_bits"]
 GATE = {"lib/side.h": ["mews_gate_enter", "mews_gate_leave", "mews_gate_inside"],
         "lib/side.c": ["mews_gate_wait"]}
 
@@ -20,7 +21,7 @@ class Model:
 MODELS = {
     "depot": Model(
         {"lib/tagstack.h": STACK,
-         "lib/depot.c": ["empty_magazine", "hand_out", "mews_depot_pop_empty", "mews_depot_pop_full",
+         "lib/depot.c": ["note_low", "empty_magazine", "hand_out", "mews_depot_pop_empty", "mews_depot_pop_full",
                          "mews_depot_push_full", "mews_depot_push_empty", "mews_depot_put",
                          "mews_depot_take"]},
         {"no-tag": ("((head >> 32) + 1) << 32", "(head >> 32) << 32"),
@@ -43,25 +44,26 @@ MODELS = {
          ("memcpy(blocks, magazine.slots, depots->magazine * sizeof(*blocks))",
           "copy_out(blocks, magazine.slots, depots->magazine)")]),
     "slab": Model(
-        {"lib/slab_bits.h": ["put_word"], "lib/slab.c": ["lowest_bits", "take_word"],
-         "lib/grow.c": ["take_whole_word"]},
+        {"lib/slab_bits.h": BITS},
         {"summary-after-word": (
-            "atomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));\n"
-            "\t\t\thave = atomic_exchange(&w->free[word], 0);",
-            "have = atomic_exchange(&w->free[word], 0);\n"
-            "\t\t\tatomic_fetch_and(&w->summary[word / 64], ~((uint64_t)1 << word % 64));"),
+            "atomic_fetch_and(&summary[word / 64], ~((uint64_t)1 << word % 64));\n"
+            "\t\t\thave = atomic_exchange(&words[word], 0);",
+            "have = atomic_exchange(&words[word], 0);\n"
+            "\t\t\tatomic_fetch_and(&summary[word / 64], ~((uint64_t)1 << word % 64));"),
          "summary-before-word": (
-            "uint64_t old = atomic_fetch_or(&w->free[word], mask);\n\n\tif (old == 0)\n"
-            "\t\tatomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);",
-            "uint64_t old = atomic_load(&w->free[word]);\n\n\tif (old == 0)\n"
-            "\t\tatomic_fetch_or(&w->summary[word / 64], (uint64_t)1 << word % 64);\n"
-            "\told = atomic_fetch_or(&w->free[word], mask);"),
-         "trim-forgets-summary": ("\tatomic_fetch_or(&w->summary[word / 64], bit);\n\treturn false;",
-                                  "\treturn false;"),
-         "put-not-released": ("atomic_fetch_or(&w->free[word], mask)",
-                              "atomic_fetch_or_explicit(&w->free[word], mask, memory_order_relaxed)"),
-         "take-not-acquired": ("atomic_exchange(&w->free[word], 0)",
-                               "atomic_exchange_explicit(&w->free[word], 0, memory_order_relaxed)")},
+            "uint64_t old = atomic_fetch_or(&words[word], mask);\n\n\tif (old == 0)\n"
+            "\t\tatomic_fetch_or(&summary[word / 64], (uint64_t)1 << word % 64);",
+            "uint64_t old = atomic_load(&words[word]);\n\n\tif (old == 0)\n"
+            "\t\tatomic_fetch_or(&summary[word / 64], (uint64_t)1 << word % 64);\n"
+            "\told = atomic_fetch_or(&words[word], mask);"),
+         "rest-not-put-back": ("if (take != have)\n"
+                               "\t\t\t\tput_bits(words, summary, word, have & ~take);", ""),
+         "rest-without-summary": ("put_bits(words, summary, word, have & ~take);",
+                                  "atomic_fetch_or(&words[word], have & ~take);"),
+         "put-not-released": ("atomic_fetch_or(&words[word], mask)",
+                              "atomic_fetch_or_explicit(&words[word], mask, memory_order_relaxed)"),
+         "take-not-acquired": ("atomic_exchange(&words[word], 0)",
+                               "atomic_exchange_explicit(&words[word], 0, memory_order_relaxed)")},
         20000, [("static inline ", "static ")]),
     "gate": Model(
         GATE,
@@ -77,15 +79,16 @@ MODELS = {
         20000, [("static inline ", "static ")]),
     "cache": Model(
         {"lib/cache.c": ["store_bounds", "shut", "unshut", "claim", "settle", "prepare",
-                         "mews_cache_open", "mews_cache_close"]},
+                         "mews_cache_open", "close_open", "mews_cache_close", "mews_cache_rest",
+                         "mews_cache_wake"]},
         {"open-without-fence": ("if (mews_fence_cpu(cpu)) { /* F2 */", "if (0) {"),
-         "close-without-fence": ("if (mews_fence_cpu(cpu)) { /* F1 */", "if (0) {"),
+         "close-without-fence": ("if (!mews_fence_cpu(cpu)) /* F1 */", "if (1)"),
          "prepare-without-fence": ("\tmews_fence_cpu(cpu);\n", ""),
          "close-leaves-base": ("(cell *)~(uintptr_t)0, NULL", "cache->slots, NULL"),
          "close-leaves-limit": ("(cell *)~(uintptr_t)0, NULL",
                                 "(cell *)~(uintptr_t)0, cache->slots + CAPACITY"),
-         "fence-before-close": ("shut(control, cache);\n\tif (mews_fence_cpu(cpu)) { /* F1 */",
-                                "if (mews_fence_cpu(cpu) || (shut(control, cache), 0)) {"),
+         "fence-before-close": ("shut(control, cache);\n\tif (!mews_fence_cpu(cpu)) /* F1 */",
+                                "if (!mews_fence_cpu(cpu) && (shut(control, cache), 1))"),
          "settle-relaxed": ("memory_order_release", "memory_order_relaxed"),
          "claim-relaxed": ("MEWS_CACHE_BUSY, memory_order_acquire", "MEWS_CACHE_BUSY, memory_order_relaxed")},
         40000,
@@ -105,19 +108,21 @@ MODELS = {
                                 "memory_order_acquire)")},
         20000, [("static inline ", "static ")]),
     "drain": Model(
-        {"lib/slab_bits.h": ["put_word", "words_in_use"],
-         "lib/slab.c": ["lowest_bits", "take_word", "mews_slabs_free"],
+        {"lib/slab_bits.h": BITS + ["words_in_use"], "lib/slab.c": ["mews_slabs_free"],
          "lib/drain.c": ["out_of", "moves_of", "moved_since", "look"]},
         {"lease-counted-before": (
-            "RL_ASSERT(take_word(&control.slabs.window[0], 0, 1) == 1);\n"
+            "RL_ASSERT(take(0) == 1);\n"
             "\t\tatomic_fetch_add(&control.drain_leases, 1);",
             "atomic_fetch_add(&control.drain_leases, 1);\n"
-            "\t\tRL_ASSERT(take_word(&control.slabs.window[0], 0, 1) == 1);"),
-         "growth-not-seen": ("atomic_load(&control->slabs.growing) || ", "")},
+            "\t\tRL_ASSERT(take(0) == 1);"),
+         "growth-not-seen": ("atomic_load(&control->slabs.growing) || ", ""),
+         "counted-twice": (
+            "__builtin_popcountll(free | bare)",
+            "(__builtin_popcountll(free) + __builtin_popcountll(bare))")},
         50000, [("static inline ", "static ")]),
     "dispose": Model(
-        {**GATE, "lib/slab_bits.h": ["put_word"], "lib/ledger.h": ["mews_ledger_set"],
-         "lib/slab.h": ["mews_slabs_is_free"],
+        {**GATE, "lib/slab_bits.h": ["put_bits", "put_word"], "lib/ledger.h": ["mews_ledger_set"],
+         "lib/slab.h": ["mews_slabs_is_bare", "mews_slabs_is_free"],
          "lib/drain.c": ["mews_release_holders", "mews_drop", "wrongly_dropped"]},
         {"counted-before-the-wait": (
             "mews_gate_wait(&control.sides);\n\t\tput_word(&control.slabs.window[0], 0, CACHED);\n"
