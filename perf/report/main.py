@@ -82,7 +82,7 @@ def head_of(args, results, found, missing, seconds, waited):
                      f"in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of {len(shares)}; "
                      f"waited {waited:.0f} s; {results.left_out} repeated runs left out for lack of time",
         },
-        "commands": sorted({p.shown("^(" + "|".join(p.backends[:1]) + ")") for p in found}),
+        "commands": sorted({p.shown(f"^pair/{p.backends[0]}/") for p in found}),
         "mode": "full" if args.full else "quick",
     }
 

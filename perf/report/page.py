@@ -38,6 +38,7 @@ p { margin: 4px 0 12px; max-width: 76ch; color: #334155; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr));
   gap: 12px; margin: 12px 0; }
 .plots svg { width: 100%; height: auto; max-width: 540px; display: block; }
+code { font-size: 12.5px; color: #64748b; white-space: nowrap; }
 h3 { font-size: 14px; margin: 0 0 8px; } small { color: #64748b; font-size: 12px; }
 td small { display: block; line-height: 1.1; }
 .wide { overflow-x: auto; padding: 0; }
@@ -161,7 +162,7 @@ def section(results, group):
         tables = html_table(*without_empty(HEAD, [line.cells() for line in lines]))
     else:
         return ""
-    return (f"<h2>{TITLES[group]}</h2><p>{NOTES[group]}</p>"
+    return (f"<h2>{TITLES[group]}</h2><p>{NOTES[group]} <code>tools/perf --groups {group}</code></p>"
             f'<div class="plots">{section_plots(results, group, lines)}</div>{tables}')
 
 

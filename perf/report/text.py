@@ -84,11 +84,12 @@ def tables(results):
         lines = lines_of(results, group)
         if lines:
             cells = table(*without_empty(HEAD, [line.cells() for line in lines]))
-            out.append(f"## {TITLES[group]}\n\n{cells}\n")
+            out.append(f"## {TITLES[group]}\n\n`tools/perf --groups {group}`\n\n{cells}\n")
         if group == "single" and lines:
             out.append(f"The pair of every backend, cycles: {every_pair(results)}.\n")
         if group == "scaling" and results.scaling:
-            out.append(f"## {TITLES[group]}\n\nWhat a pool holds beside its blocks.\n\n"
+            out.append(f"## {TITLES[group]}\n\n`tools/perf --groups {group}`: what a pool holds beside"
+                       f" its blocks.\n\n"
                        f"{scaling_table(results)}\n")
     return "\n".join(out)
 
@@ -107,4 +108,4 @@ def markdown(results, head):
     return (f"# mews beside its limits and its peers\n\n{facts}\n- bars reached: {reached} of {bars}\n\n"
             f"`~` marks a spread of more than 20 % between runs.\n\n{tables(results)}\n"
             + (f"## Problems\n\n{problems}\n" if problems else "")
-            + f"## Commands\n\nA row by hand, in the build directory's perf/:\n\n{commands}\n")
+            + f"## Commands\n\nA workload by hand, in the build directory's perf/:\n\n{commands}\n")
