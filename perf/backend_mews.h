@@ -12,6 +12,9 @@
 #ifndef MEWS_CHECKS
 #define MEWS_CHECKS MEWS_CHECKS_CHEAP
 #endif
+#ifndef MEWS_DECAY_MS
+#define MEWS_DECAY_MS 0
+#endif
 #ifndef MEWS_MODE
 #define MEWS_MODE MEWS_MODE_SERVER
 #endif
@@ -31,6 +34,7 @@ static inline const char *backend_set_up_reserved(size_t block_size, size_t bloc
 	config.initial_blocks = blocks;
 	config.checks = MEWS_CHECKS;
 	config.mode = MEWS_MODE;
+	config.decay_ms = MEWS_DECAY_MS;
 	error = mews_pool_create(&config, &the_pool);
 	if (!error)
 		return NULL;
@@ -74,7 +78,9 @@ static void backend_leave(void) {}
 #define BACKEND_AT_REST backend_at_rest
 #define BACKEND_SET_UP_RESERVED backend_set_up_reserved
 #define BACKEND_TRIM backend_trim
+#ifndef BACKEND_CAN
 #define BACKEND_CAN (PERF_CAN_ALL | PERF_CAN_FILL | PERF_CAN_GROW)
+#endif
 #define BACKEND_ENTER struct mews_pool *const pool_ = the_pool;
 #define LEASE_MANY(blocks, n) mews_lease_many(pool_, blocks, n)
 #define RETURN_MANY(blocks, n) mews_return_many(pool_, blocks, n)

@@ -68,6 +68,8 @@ void perf_add_single(const struct perf_backend *backend)
 	static const int64_t bulks[] = { 8, 32, 64, 1024, 0 }, by_size[] = { 64, 0 };
 	const int all = perf_smoke() ? 2 : sizeof(sizes) / sizeof(sizes[0]);
 
+	if (!(backend->can & PERF_CAN_PAIR))
+		return;
 	add("pair", backend, backend->pair, PERF_LIFO, one, all);
 	add("pair_whole", backend, backend->pair_whole, PERF_LIFO, one, all);
 	add("pair_untouched", backend, backend->pair_untouched, PERF_LIFO, one, 1);
