@@ -25,5 +25,6 @@ const char *perf_prepare(int *argc, char **argv)
 void perf_add_others(void)
 {
 	perf_add_limits();
+	perf_add_backing();
 	perf_add_tiers();
 }

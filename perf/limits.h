@@ -8,4 +8,7 @@
 /* Registers them; nothing on a CPU for which none is written. */
 void perf_add_limits(void);
 
+/* The same for memory: backing.c. */
+void perf_add_backing(void);
+
 #endif
