@@ -24,6 +24,7 @@
 #include "cache.h"
 #include "exchange.h"
 #include "keeper.h"
+#include "pressure.h"
 #include "process.h"
 
 #define MS INT64_C(1000000)
@@ -60,7 +61,7 @@ static void count(mews_word *word, uint64_t amount)
 static void wake_thread(void)
 {
 	atomic_fetch_add(&wakes, 1);
-	mews_kernel->futex_wake((uint32_t *)&wakes, 1);
+	mews_pressure_wake((uint32_t *)&wakes);
 }
 
 void mews_keeper_rouse(struct mews_control *control)
@@ -507,8 +508,13 @@ static bool sleep_until(int64_t time, uint32_t seen)
 
 	if (time != NEVER && left <= 0)
 		return true;
-	return mews_kernel->futex_wait((uint32_t *)&wakes, seen, time == NEVER ? NULL : &step) == 0 ||
-	       errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR;
+	return mews_pressure_sleep((uint32_t *)&wakes, seen, time == NEVER ? NULL : &step);
+}
+
+static void heed_pressure(void)
+{
+	if (mews_pressure_look())
+		atomic_fetch_add(&hastens, 1);
 }
 
 static void *run(void *unused)
@@ -519,6 +525,7 @@ static void *run(void *unused)
 
 	while (stay(refused)) {
 		seen = atomic_load(&wakes);
+		heed_pressure();
 		next = step_all(mews_kernel_now() + STEP_US * INT64_C(1000), true);
 		refused = !sleep_until(next, seen);
 	}
@@ -549,6 +556,7 @@ bool mews_keeper_runs(void)
 
 void mews_keeper_child(void)
 {
+	mews_pressure_child();
 	atomic_store(&running, 0);
 	forked = true;
 }
@@ -556,8 +564,10 @@ void mews_keeper_child(void)
 MEWS_API long mews_keeper_step(unsigned budget_us)
 {
 	int64_t end = budget_us ? mews_kernel_now() + budget_us * INT64_C(1000) : 0;
-	int64_t next = step_all(end, false), left;
+	int64_t next, left;
 
+	heed_pressure();
+	next = step_all(end, false);
 	if (next == NEVER)
 		return INT_MAX;
 	left = (next - mews_kernel_now() + MS - 1) / MS;

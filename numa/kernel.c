@@ -11,9 +11,12 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "kernel.h"
 
@@ -128,6 +131,33 @@ static int real_thread_start(const char *name, void *(*run)(void *))
 	return error ? -1 : 0;
 }
 
+/* As open and the like: no cancellation point. */
+static int real_ppoll(struct pollfd *fds, unsigned count, const struct timespec *relative)
+{
+	struct timespec step = relative ? *relative : (struct timespec) { 0 };
+
+	return (int)syscall(SYS_ppoll, fds, count, relative ? &step : NULL, NULL, 0);
+}
+
+static int real_connect_unix(const char *path)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd, error;
+
+	if (strlen(path) >= sizeof(name.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(name.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0)
+		return fd;
+	error = errno;
+	real_close(fd);
+	errno = error;
+	return -1;
+}
+
 const struct mews_kernel mews_kernel_real = {
 	.mmap = mmap,
 	.munmap = munmap,
@@ -153,6 +183,9 @@ const struct mews_kernel mews_kernel_real = {
 	.write = real_write,
 	.close = real_close,
 	.eventfd = eventfd,
+	.fstat = fstat,
+	.ppoll = real_ppoll,
+	.connect_unix = real_connect_unix,
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;

@@ -7,10 +7,12 @@
 #ifndef MEWS_NUMA_KERNEL_H
 #define MEWS_NUMA_KERNEL_H
 
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -43,6 +45,10 @@ struct mews_kernel {
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	int (*close)(int fd);
 	int (*eventfd)(unsigned value, int flags);
+	int (*fstat)(int fd, struct stat *stat);
+	int (*ppoll)(struct pollfd *fds, unsigned count, const struct timespec *relative);
+	/* A stream socket, connected to the one of this name, not blocking from then on. */
+	int (*connect_unix)(const char *path);
 };
 
 /* The table in use. Tests point it at their own before they create a pool, and back after. */

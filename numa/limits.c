@@ -153,12 +153,23 @@ static uint64_t number(const char *text)
 	return *end != 0 && *end != '\n' ? MEWS_UNLIMITED : value;
 }
 
+/* The first directory that is read is the process's own. */
+static void keep_own(char *own, const char *directory)
+{
+	size_t length = strlen(directory);
+
+	if (own[0] == 0 && length < sizeof(((struct mews_limits *)0)->v2_directory))
+		memcpy(own, directory, length + 1);
+}
+
 static void read_v2(struct reading *reading, const char *directory)
 {
 	struct mews_limits *limits = reading->limits;
 	char file[PATH_MAX], text[256];
 	unsigned long long quota, period;
 	uint64_t high;
+
+	keep_own(limits->v2_directory, directory);
 
 	if (read_in(reading, directory, "cpu.max", file, text, sizeof(text)) &&
 	    sscanf(text, "%llu %llu", &quota, &period) == 2)
@@ -188,6 +199,7 @@ static void read_v1_memory(struct reading *reading, const char *directory)
 {
 	char file[PATH_MAX], text[256];
 
+	keep_own(reading->limits->v1_memory_directory, directory);
 	if (read_in(reading, directory, "memory.limit_in_bytes", file, text, sizeof(text)) &&
 	    number(text) < V1_NO_LIMIT)
 		offer_memory(reading->limits, number(text), file);

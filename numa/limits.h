@@ -22,6 +22,8 @@ struct mews_limits {
 	uint64_t memory_high;       /* cgroup v2 memory.high, the least; MEWS_UNLIMITED */
 	uint64_t address_space;     /* RLIMIT_AS */
 	int cgroup_version;         /* 0: none found, 1, 2; where the memory limit is read */
+	/* The process's own cgroups; "": none, or its name is too long. */
+	char v2_directory[192], v1_memory_directory[192];
 };
 
 /*

@@ -52,6 +52,12 @@ foreach(plant double lost late-write)
 endforeach()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
 
+# No OOM kill in a container with a limit.
+if(NOT MEWS_SANITIZE)
+	mews_suite(container container.c)
+	mews_run_test(suite/container LABELS suite COMMAND container)
+endif()
+
 # Many who wait for few blocks.
 mews_suite(waiters waiters.c)
 set(leases 100000)

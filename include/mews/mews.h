@@ -316,6 +316,29 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool);
  */
 MEWS_API int mews_pool_pressure_fd(struct mews_pool *pool);
 
+/* How scarce memory is. */
+enum mews_pressure {
+	MEWS_PRESSURE_NONE,
+	MEWS_PRESSURE_LOW,      /* threads wait for memory at times: drop what is cheap to get again */
+	MEWS_PRESSURE_MEDIUM,   /* a limit was reached, or is near: drop what is not in use */
+	MEWS_PRESSURE_CRITICAL, /* the last limit: drop all that can be dropped */
+};
+
+/*
+ * Has tell called when the level of memory pressure changes, and once a second at most while signs of
+ * it go on: so that the user's own caches shrink as pools do. bytes: how much use is above three
+ * quarters of the control group's limit; 0 where that is not known. Called in the keeper's thread, or in
+ * mews_keeper_step, with no lock that a lease or a return takes; it may lease and return, and must not
+ * call these two. Up to 16.
+ * 0, or -EINVAL (NULL), -ENOSPC (16 are there).
+ */
+MEWS_API int mews_on_pressure(void (*tell)(void *context, enum mews_pressure level, uint64_t bytes),
+			      void *context);
+
+/* Ends that; tell is not running any more when this returns. 0, or -ENOENT. */
+MEWS_API int mews_off_pressure(void (*tell)(void *context, enum mews_pressure level, uint64_t bytes),
+			       void *context);
+
 /* Which way lease and return take. */
 enum mews_path {
 	MEWS_PATH_RSEQ = 1,     /* restartable sequences on per-CPU arrays */

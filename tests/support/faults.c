@@ -16,7 +16,8 @@
 	each(memfd_create) each(ftruncate) each(mbind) each(move_pages)          \
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
 	each(gettid) each(futex_wait) each(futex_wake) each(clock_gettime) each(thread_start)    \
-	each(open) each(read) each(write) each(close) each(eventfd)
+	each(open) each(read) each(write) each(close) each(eventfd) each(fstat) \
+	each(ppoll) each(connect_unix)
 
 #define NUMBER(name) CALL_##name,
 #define NAME(name) #name,
@@ -166,6 +167,21 @@ static ssize_t fault_write(int fd, const void *buffer, size_t size)
 static int fault_eventfd(unsigned value, int flags)
 {
 	return refuse(CALL_eventfd) ? -1 : mews_kernel_real.eventfd(value, flags);
+}
+
+static int fault_fstat(int fd, struct stat *stat)
+{
+	return refuse(CALL_fstat) ? -1 : mews_kernel_real.fstat(fd, stat);
+}
+
+static int fault_ppoll(struct pollfd *fds, unsigned count, const struct timespec *relative)
+{
+	return refuse(CALL_ppoll) ? -1 : mews_kernel_real.ppoll(fds, count, relative);
+}
+
+static int fault_connect_unix(const char *path)
+{
+	return refuse(CALL_connect_unix) ? -1 : mews_kernel_real.connect_unix(path);
 }
 
 static int fault_close(int fd)

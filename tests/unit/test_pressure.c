@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* Pressure: levels rise and fall as they should; what systemd names is watched; the user is told. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "lib/pressure.h"
+#include "tests/support/threads.h"
+
+#define SECOND INT64_C(1000000000)
+
+static struct mews_pressure_state state;
+static struct mews_pressure_signs signs;
+
+static void start(void)
+{
+	state = (struct mews_pressure_state) { 0 };
+	signs = (struct mews_pressure_signs) { .limit = UINT64_MAX };
+}
+
+static enum mews_pressure after(double seconds, bool news)
+{
+	assert_int_equal(mews_pressure_decide(&state, &signs, (int64_t)(seconds * SECOND)), news);
+	return state.level;
+}
+
+static void test_stalls(void **unused)
+{
+	(void)unused;
+	start();
+	assert_int_equal(after(0, false), MEWS_PRESSURE_NONE);
+	signs.stalled = true;
+	assert_int_equal(after(1, true), MEWS_PRESSURE_LOW);
+	assert_int_equal(after(2, true), MEWS_PRESSURE_LOW);
+	signs.stalled = false;
+	assert_int_equal(after(3.9, false), MEWS_PRESSURE_LOW);
+	assert_int_equal(after(4, false), MEWS_PRESSURE_NONE);
+}
+
+static void test_events_of_the_cgroup(void **unused)
+{
+	(void)unused;
+	start();
+	signs.high = 7;
+	assert_int_equal(after(0, true), MEWS_PRESSURE_MEDIUM);
+	assert_int_equal(after(1, false), MEWS_PRESSURE_MEDIUM);
+	signs.max = 1;
+	assert_int_equal(after(1.5, true), MEWS_PRESSURE_CRITICAL);
+	/* Down a step at a time, each after two quiet seconds. */
+	assert_int_equal(after(3.4, false), MEWS_PRESSURE_CRITICAL);
+	assert_int_equal(after(3.5, false), MEWS_PRESSURE_MEDIUM);
+	assert_int_equal(after(5.4, false), MEWS_PRESSURE_MEDIUM);
+	assert_int_equal(after(5.5, false), MEWS_PRESSURE_LOW);
+	assert_int_equal(after(7.5, false), MEWS_PRESSURE_NONE);
+}
+
+/* Use that swings around a threshold does not make the level swing. */
+static void test_use(void **unused)
+{
+	(void)unused;
+	start();
+	signs.limit = 1000;
+	signs.use = 799;
+	assert_int_equal(after(0, false), MEWS_PRESSURE_NONE);
+	signs.use = 800;
+	assert_int_equal(after(1, true), MEWS_PRESSURE_LOW);
+	signs.use = 760;
+	for (int second = 2; second < 10; second++)
+		assert_int_equal(after(second, false), MEWS_PRESSURE_LOW);
+	signs.use = 900;
+	assert_int_equal(after(10, true), MEWS_PRESSURE_MEDIUM);
+	signs.use = 970;
+	assert_int_equal(after(11, true), MEWS_PRESSURE_CRITICAL);
+	signs.use = 740;
+	assert_int_equal(after(13, false), MEWS_PRESSURE_MEDIUM);
+	assert_int_equal(after(15, false), MEWS_PRESSURE_LOW);
+	assert_int_equal(after(17, false), MEWS_PRESSURE_NONE);
+}
+
+static unsigned told;
+static enum mews_pressure level;
+
+static void tell(void *context, enum mews_pressure now, uint64_t bytes)
+{
+	(void)bytes;
+	assert_ptr_equal(context, &told);
+	level = now;
+	told++;
+}
+
+static char directory[64], name[96];
+
+static const char *named(const char *file)
+{
+	snprintf(name, sizeof(name), "%s/%s", directory, file);
+	return name;
+}
+
+static int set_up(void **unused)
+{
+	(void)unused;
+	strcpy(directory, "/tmp/mews-pressure-XXXXXX");
+	told = 0;
+	return mkdtemp(directory) ? 0 : -1;
+}
+
+static int tear_down(void **unused)
+{
+	(void)unused;
+	mews_off_pressure(tell, &told);
+	unsetenv("MEMORY_PRESSURE_WATCH");
+	unsetenv("MEMORY_PRESSURE_WRITE");
+	mews_pressure_child();
+	unlink(named("watch"));
+	return rmdir(directory);
+}
+
+static void test_fifo(void **unused)
+{
+	uint32_t word = 0;
+	int fd;
+
+	(void)unused;
+	assert_int_equal(mkfifo(named("watch"), 0600), 0);
+	setenv("MEMORY_PRESSURE_WATCH", name, 1);
+	setenv("MEMORY_PRESSURE_WRITE", "aGVsbG8K", 1);
+	mews_pressure_child();
+	mews_pressure_look();
+	assert_int_equal(mews_on_pressure(tell, &told), 0);
+	fd = open(name, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_true(mews_pressure_sleep(&word, 0, NULL)); /* it ends */
+	assert_true(mews_pressure_look());
+	assert_int_equal(told, 1);
+	assert_true(level >= MEWS_PRESSURE_LOW);
+	mews_pressure_look(); /* what was written is gone */
+	assert_int_equal(told, 1);
+	close(fd);
+}
+
+/* systemd's other way: a socket that something else listens at, and the text that it asks for. */
+static void test_socket(void **unused)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	char text[16] = "";
+
+	(void)unused;
+	strcpy(address.sun_path, named("watch"));
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	setenv("MEMORY_PRESSURE_WATCH", name, 1);
+	setenv("MEMORY_PRESSURE_WRITE", "aGVsbG8K", 1);
+	mews_pressure_child();
+	mews_pressure_look();
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, text, sizeof(text)), 6);
+	assert_string_equal(text, "hello\n");
+	assert_int_equal(mews_on_pressure(tell, &told), 0);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_true(mews_pressure_look());
+	assert_int_equal(told, 1);
+	close(fd);
+	close(listener);
+	assert_false(mews_pressure_look()); /* the other end is gone: no endless news */
+	assert_false(mews_pressure_look());
+}
+
+static void *wake(void *argument)
+{
+	struct worker *worker = argument;
+	uint32_t *word = worker->shared;
+
+	threads_sleep(0.02);
+	__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
+	mews_pressure_wake(word);
+	return NULL;
+}
+
+static void test_sleep(void **unused)
+{
+	const struct timespec step = { .tv_nsec = 20000000 };
+	struct worker waker;
+	uint32_t word = 0;
+
+	(void)unused;
+	setenv("MEMORY_PRESSURE_WATCH", "/dev/null", 1);
+	mews_pressure_child();
+	mews_pressure_look();
+	assert_true(mews_pressure_sleep(&word, 1, NULL)); /* the word is another already */
+	assert_true(mews_pressure_sleep(&word, 0, &step));
+	threads_start(&waker, 1, 1, &word, wake);
+	while (__atomic_load_n(&word, __ATOMIC_SEQ_CST) == 0)
+		assert_true(mews_pressure_sleep(&word, 0, NULL));
+	threads_join(&waker, 1);
+}
+
+static void test_callbacks(void **unused)
+{
+	(void)unused;
+	assert_int_equal(mews_on_pressure(NULL, NULL), -EINVAL);
+	assert_int_equal(mews_off_pressure(tell, &told), -ENOENT);
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(mews_on_pressure(tell, &told), 0);
+	assert_int_equal(mews_on_pressure(tell, &told), -ENOSPC);
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(mews_off_pressure(tell, &told), 0);
+	assert_int_equal(mews_off_pressure(tell, &told), -ENOENT);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stalls), cmocka_unit_test(test_events_of_the_cgroup),
+		cmocka_unit_test(test_use), TEST(test_fifo), TEST(test_socket), TEST(test_sleep),
+		cmocka_unit_test(test_callbacks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
