@@ -6,8 +6,10 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "workloads.h"
 
-#define BYTES ((size_t)256 << 20)       /* in all blocks together */
+/* In all blocks together. */
+#define BYTES ((size_t)(perf_smoke() ? 32 : 256) << 20)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *list;
