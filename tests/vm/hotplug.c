@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "../stress.h"
+#include "../../lib/cache.h"
 #include "../support/nodes.h"
 #include "../support/options.h"
 
@@ -182,9 +183,55 @@ static void dead(const struct stress *stress)
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
 }
 
+/* Blocks in the caches and side stacks of CPUs that are off. */
+static size_t in_dead_hands(struct mews_pool *pool)
+{
+	const struct mews_control *control = mews_control_of(pool);
+	size_t count = 0;
+
+	for (unsigned cpu = 1; cpu < cpus; cpu++) {
+		const struct mews_side *side = &control->sides.side[cpu];
+
+		count += mews_cache_count(control, cpu) +
+			mews_side_depth(&control->sides, &side->local) +
+			mews_side_depth(&control->sides, &side->away);
+	}
+	return count;
+}
+
+/* The keeper finds what dead CPUs hold, in its time and not a minute later, while this CPU works. */
+static void kept(const struct stress *stress)
+{
+	enum { COUNT = 500, DECAY_MS = 2000 };
+	struct mews_pool_config config = kind_config();
+	struct mews_stats stats = { .size = sizeof(stats) };
+	struct mews_pool *pool;
+	static void *block[COUNT];
+	double start;
+
+	(void)stress;
+	config.decay_ms = DECAY_MS;
+	pool = kind_pool_from(&config);
+	fill_and_kill(pool, block, COUNT);
+	for (start = threads_now(); in_dead_hands(pool) && threads_now() < start + 60;) {
+		kind_calls.give(pool, kind_calls.lease(pool));
+		threads_sleep(0.01);
+	}
+	CHECK(in_dead_hands(pool) == 0, "%zu blocks are still with dead CPUs after a minute",
+	      in_dead_hands(pool));
+	printf("kept: dead CPUs' blocks were taken %.1f s after the last CPU went, decay %d ms\n",
+	       threads_now() - start, DECAY_MS);
+	CHECK(mews_pool_stats(pool, &stats) == 0 && stats.reclaimed_orphaned > 0,
+	      "nothing was taken from dead CPUs, the pool says");
+	all_on();
+	unpin();
+	CHECK(mews_pool_dispose(pool) == 0, "dispose");
+}
+
 static const struct scenario scenarios[] = {
 	{ "late", "a CPU comes that the pool did not know", late },
 	{ "dead", "CPUs go with blocks in their caches", dead },
+	{ "kept", "the keeper finds what dead CPUs hold", kept },
 	{ "storm", "CPUs go and come at random under load", storm },
 };
 
@@ -205,6 +252,7 @@ int main(int argc, char **argv)
 		check_skip("switches CPUs off: only in a machine of its own, see tests/vm/run");
 	if (cpus < 2 || !switch_cpu(1, true))
 		check_skip("no CPU here can be switched");
+	all_on();
 	stress = (struct stress){ .seconds = options.seconds ? options.seconds : 5,
 				  .threads = options.threads, .seed = options.seed };
 	check_context("hotplug", options.seed);
