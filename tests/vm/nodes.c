@@ -32,6 +32,7 @@ static struct mews_pool *pool_of(enum mews_node_policy policy, enum mews_page_po
 		.size = sizeof(config), .name = "nodes", .block_size = block_size,
 		.node_policy = policy, .page_policy = pages, .mode = MEWS_MODE_SERVER,
 		.max_blocks = blocks, .checks = MEWS_CHECKS_CHEAP,
+		.decay_ms = MEWS_DECAY_NEVER,   /* what is compared shall hold still */
 	};
 	struct mews_pool *pool;
 
@@ -148,6 +149,7 @@ static void test_initial_blocks(void **state)
 	const uint64_t each = 8 * MIB;
 	struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = 4096, .mode = MEWS_MODE_SERVER,
+		.decay_ms = MEWS_DECAY_NEVER,
 	};
 	bool home[NODES_MOST] = { false };
 	struct mews_stats stats;
@@ -448,7 +450,7 @@ static void test_gigantic_pages(void **state)
 	struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = LARGE, .page_policy = MEWS_PAGES_1G,
 		.node_policy = MEWS_NODE_STRICT, .mode = MEWS_MODE_SERVER,
-		.initial_blocks = nodes.count * 1024 * MIB / LARGE,
+		.initial_blocks = nodes.count * 1024 * MIB / LARGE, .decay_ms = MEWS_DECAY_NEVER,
 	};
 	uint64_t had[NODES_MOST], all = 0, got;
 	struct mews_stats stats;
