@@ -77,14 +77,14 @@ static void *lease_somewhere(void *argument)
 	return NULL;
 }
 
-/* Switches CPUs at random, for the time of the stress, and until some have been off. */
+/* Switches CPUs at random, for the time of the stress, and until one was off. */
 static unsigned switch_at_random(const struct stress *stress)
 {
 	double end = threads_now() + stress->seconds, late = end + 60;
 	struct rng rng = { stress->seed };
 	unsigned off = 0;
 
-	while (threads_now() < end || (off < 3 && threads_now() < late)) {
+	while (threads_now() < end || (off == 0 && threads_now() < late)) {
 		bool on = rng_below(&rng, 2);
 
 		off += switch_cpu(1 + rng_below(&rng, cpus - 1), on) && !on;
