@@ -18,6 +18,9 @@
 #ifndef MEWS_MODE
 #define MEWS_MODE MEWS_MODE_SERVER
 #endif
+#ifndef MEWS_OWNERS
+#define MEWS_OWNERS 0
+#endif
 
 static struct mews_pool *the_pool;
 
@@ -35,6 +38,7 @@ static inline const char *backend_set_up_reserved(size_t block_size, size_t bloc
 	config.checks = MEWS_CHECKS;
 	config.mode = MEWS_MODE;
 	config.decay_ms = MEWS_DECAY_MS;
+	config.owners = MEWS_OWNERS;
 	error = mews_pool_create(&config, &the_pool);
 	if (!error)
 		return NULL;

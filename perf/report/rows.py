@@ -106,6 +106,8 @@ def one_thread():
             "mutex", ours=("mews_fallback", "mews_checked")),
         Row("single", "pair, workstation mode", pair, "cycles", "cycles", "bare",
             ours=("", "mews_workstation")),
+        Row("single", "pair under an owner, beside one without", pair, "cycles", "cycles",
+            INLINE, "inline + 2", near("mews_owned", INLINE, 2.05), ours=("mews_owned", "")),
     ]
     for order in ("lifo", "fifo", "random"):
         rows.append(Row("single", f"burst of 64, {order}", f"burst_{order}/*/{size}/count:64",
