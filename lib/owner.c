@@ -71,9 +71,9 @@ static void set_name(struct mews_owner *owner, const char *name)
 	int i;
 
 	snprintf((char *)text, sizeof(text), "%s", name ? name : "owner");
-	/* Relaxed, here and below: who reads it looks at the key again. */
+	/* N1: after the key: who reads a part of this name (N2) does not find the key before it. */
 	for (i = 0; i < 4; i++)
-		atomic_store_explicit(&owner->name[i], text[i], memory_order_relaxed);
+		atomic_store_explicit(&owner->name[i], text[i], memory_order_release);
 }
 
 static uint64_t next_key(uint64_t key, uint32_t index)
@@ -97,9 +97,8 @@ static int create(const char *name, enum mews_owner_state state, struct mews_own
 	if (index == MEWS_NONE)
 		return -EAGAIN;
 	owner = &t->owner[index];
-	/* N1: the key changes before the name; N2 reads them the other way round. */
-	__atomic_store_n(&owner->key, next_key(owner->key, index), __ATOMIC_SEQ_CST);
-	atomic_thread_fence(memory_order_release);
+	/* Relaxed: see N1. */
+	__atomic_store_n(&owner->key, next_key(owner->key, index), __ATOMIC_RELAXED);
 	set_name(owner, name);
 	owner->group = owner->first;
 	owner->capacity = MEWS_GROUPS_AT_FIRST;
@@ -118,9 +117,9 @@ bool mews_owner_name(uint64_t word, char name[32])
 
 	if (index < ENTRIES_NOT_USED || !t)
 		return false;
+	/* N2: before the key. */
 	for (i = 0; i < 4; i++)
-		text[i] = atomic_load_explicit(&t->owner[index].name[i], memory_order_relaxed);
-	atomic_thread_fence(memory_order_acquire); /* N2 */
+		text[i] = atomic_load_explicit(&t->owner[index].name[i], memory_order_acquire);
 	memcpy(name, text, sizeof(text));
 	return __atomic_load_n(&t->owner[index].key, __ATOMIC_RELAXED) == key;
 }

@@ -53,9 +53,11 @@ void mews_owner_resume(struct mews_owner *owner, int state);
 /* In the child of a fork. */
 void mews_owner_child(void);
 
-/*
- * Makes a block's group known to its owner: 0 or -ENOMEM. Only its user, held.
- */
+/* Whether a block's group is known to its owner. Only its user, where it is not busy. */
+bool mews_owner_knows(struct mews_owner *owner, const struct mews_control *control,
+		      const void *block);
+
+/* Makes it known: 0 or -ENOMEM. Only its user, held. */
 int mews_owner_know(struct mews_owner *owner, struct mews_control *control, const void *block);
 
 /*

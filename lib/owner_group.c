@@ -183,12 +183,18 @@ static uint32_t capacity_for(uint32_t count)
 	return capacity;
 }
 
+bool mews_owner_knows(struct mews_owner *owner, const struct mews_control *control,
+		      const void *block)
+{
+	return find(owner, control->registered, mews_owned_group(control, block))->pool;
+}
+
 int mews_owner_know(struct mews_owner *owner, struct mews_control *control, const void *block)
 {
 	uint64_t number = mews_owned_group(control, block);
 	struct walk walk = { .owner = owner };
 
-	if (find(owner, control->registered, number)->pool)
+	if (mews_owner_knows(owner, control, block))
 		return 0;
 	if (owner->count >= owner->capacity / 4 * 3) {
 		walk_all(&walk, false);

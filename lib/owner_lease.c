@@ -55,14 +55,18 @@ static void *look_at_top(struct mews_control *control)
 }
 
 /* A block of the cache that was another's: the owner must know its group before its word says so. */
-static void *lease_top(struct mews_control *control, struct mews_owner *owner)
+static void *lease_top(struct mews_control *control, struct mews_owner *owner, bool held)
 {
 	struct mews_bound bound = mews_bind_inline(control->pool, owner);
 	void *block = look_at_top(control);
 
-	if (!block || mews_owner_know(owner, control, block))
+	if (!block || (held ? mews_owner_know(owner, control, block) :
+		       !mews_owner_knows(owner, control, block)))
 		return NULL;
-	return mews_seq_owned_lease_of(bound, mews_rseq_offset, mews_owned_group(control, block));
+	block = mews_seq_owned_lease_of(bound, mews_rseq_offset, mews_owned_group(control, block));
+	if (block)
+		mews_tsan_acquire(block);
+	return block;
 }
 
 /* In hand, the word is nobody's until the owner knows the group. */
@@ -84,12 +88,8 @@ static void *lease_slow(struct mews_control *control, struct mews_owner *owner, 
 
 static void *lease_held(struct mews_control *control, struct mews_owner *owner, void *caller)
 {
-	void *block = lease_top(control, owner);
+	void *block = lease_top(control, owner, true);
 
-	if (!block) /* somebody took it: once more */
-		block = lease_top(control, owner);
-	if (block)
-		mews_tsan_acquire(block);
 	return block ? block : lease_slow(control, owner, caller);
 }
 
@@ -104,6 +104,9 @@ static __attribute__((noinline)) void *lease_missed(struct mews_pool *pool,
 		errno = owner && owner->busy ? EBUSY : EINVAL;
 		return NULL;
 	}
+	block = lease_top(control, owner, false);
+	if (block)
+		return block;
 	state = mews_owner_hold(owner);
 	block = lease_held(control, owner, caller);
 	mews_owner_resume(owner, state);
@@ -121,9 +124,11 @@ static void report(struct mews_control *control, uint64_t word, const void *bloc
 			    "double return: the block was free already");
 		return;
 	}
-	snprintf(message, sizeof(message), "returned after its owner, %s%.31s%s, had ended",
-		 mews_owner_name(word, name) ? "\"" : "", mews_owner_name(word, name) ? name :
-		 "of another name since", mews_owner_name(word, name) ? "\"" : "");
+	if (mews_owner_name(word, name))
+		snprintf(message, sizeof(message), "returned after its owner, \"%.31s\", had ended",
+			 name);
+	else
+		snprintf(message, sizeof(message), "returned after its owner had ended");
 	mews_report(control, MEWS_REPORT_OWNER_ENDED, block, message);
 }
 
