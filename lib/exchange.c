@@ -367,6 +367,8 @@ size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, vo
 		grown = atomic_load(&slabs->grown);
 		growing = atomic_load(&slabs->growing) > 0;
 		got = fetch_once(control, pass, blocks, direct, batch, error);
+		if (!got && *error == ENOMEM)
+			mews_notice(control); /* what was claimed is others' to have */
 		if (got || *error != ENOBUFS || tries == PATIENCE_GROWING)
 			return got;
 		growing |= atomic_load(&slabs->grown) != grown;

@@ -185,8 +185,7 @@ static int grow_claimed(struct mews_slabs *s, struct claim *c, void **blocks, si
 
 /*
  * Backs one slab, or more of one; takes up to count of its blocks. False and *error as
- * mews_slabs_grow. Who counts growing and grown around its look at the slabs knows that blocks were
- * on their way, or came.
+ * mews_slabs_grow.
  */
 static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		      size_t *count, int *error)
@@ -197,19 +196,19 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	*error = ENOBUFS;
 	if (atomic_load(&s->carved) >= atomic_load(&s->max_blocks))
 		return (*count = 0);
-	atomic_fetch_add(&s->growing, 1);
-	*error = ENOMEM;
+	begin_move(s);
 	if (claim_slab(s, w, &claim.slab)) {
 		*error = grow_claimed(s, &claim, blocks, count);
 		unclaim_slab(s, w, claim.slab);
+	} else if (atomic_load(&s->growing) == 1) {
+		*error = ENOMEM; /* else others may have it in their hands */
 	}
 	*count = *error ? 0 : *count;
-	atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
-	atomic_fetch_sub(&s->growing, 1);
+	end_move(s);
 	return !*error;
 }
 
-/* Carved blocks without memory come before more carved ones. Counts as grow_slab does. */
+/* Carved blocks without memory come before more carved ones. */
 static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		     size_t count, int *refused)
 {
@@ -217,10 +216,9 @@ static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **b
 
 	if (!atomic_load(&s->window[window].bare_blocks))
 		return 0;
-	atomic_fetch_add(&s->growing, 1);
+	begin_move(s);
 	got = mews_slabs_revive(s, window, local, blocks, count, refused);
-	atomic_fetch_add(&s->grown, 1);
-	atomic_fetch_sub(&s->growing, 1);
+	end_move(s);
 	return got;
 }
 

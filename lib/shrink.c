@@ -163,8 +163,8 @@ static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_
 }
 
 /* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
-static uint64_t discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab,
-			     uint32_t blocks)
+static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
+			 struct mews_trim *trim)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
 	uint64_t length = slab_length(s, blocks), first = first_page(s, slab);
@@ -172,34 +172,39 @@ static uint64_t discard_slab(struct mews_slabs *s, struct mews_window *w, uint32
 	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
 	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
 		settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
-		return 0;
+		return false;
 	}
 	length -= s->page * flag_pages(w, first, first + length / s->page, FLAGS_CLEAR);
 	release_bytes(w, length);
+	trim->slab_bytes += length;
 	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
 	atomic_store(&w->blocks[slab], 0);
 	atomic_fetch_sub(&w->carved, blocks);
-	mark_slab(w->vacant, slab);
+	mark_slab(w->vacant, slab); /* the claim of a partial one ends here too */
 	atomic_fetch_sub(&s->carved, blocks);
 	atomic_fetch_add(&s->trimmed, 1);
-	return length;
+	return true;
 }
 
 /* Gives a slab back, if all its blocks are free. One that is partial is claimed first: see grow.c. */
 static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
 		      struct mews_trim *trim)
 {
-	bool partial = blocks < s->slab_blocks;
+	bool partial = blocks < s->slab_blocks, done;
 
 	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
 		return;
-	if (slab_free(s, w, slab) < blocks || (partial && !unmark_slab(w->partial, slab)))
+	if (slab_free(s, w, slab) < blocks)
 		return;
-	blocks = atomic_load(&w->blocks[slab]);
-	if (blocks && take_slab(s, w, slab, blocks))
-		trim->slab_bytes += discard_slab(s, w, slab, blocks);
-	if (partial && atomic_load(&w->blocks[slab]))
-		unclaim_slab(s, w, slab);
+	begin_move(s);
+	if (!partial || unmark_slab(w->partial, slab)) {
+		blocks = atomic_load(&w->blocks[slab]);
+		done = blocks && take_slab(s, w, slab, blocks) &&
+		       discard_slab(s, w, slab, blocks, trim);
+		if (partial && !done)
+			unclaim_slab(s, w, slab);
+	}
+	end_move(s);
 }
 
 /* A slab, some blocks of which are in hand: bits of owned[], from word `first` of the slab on. */
@@ -231,25 +236,57 @@ static bool split_slab(const struct chunk *c)
 	return true;
 }
 
-/* Gives the pages back on which only blocks first to last, neighbours in hand, lie. */
-static uint64_t discard_run(const struct chunk *c, uint32_t first, uint32_t last)
+/* The pages [*low, *high) of the window on which only blocks first to last, neighbours in hand, lie. */
+static void pages_of_run(const struct chunk *c, uint32_t first, uint32_t last, uint64_t *low,
+			 uint64_t *high)
 {
 	const struct mews_slabs *s = c->slabs;
-	struct mews_window *w = c->window;
 	size_t from = first ? block_offset(s, first - 1) + s->stride : 0;
 	/* A partial slab may get more blocks, on the page of its last one. */
 	size_t to = last + 1 < c->blocks ? block_offset(s, last + 1) :
 		    c->blocks < s->slab_blocks ? block_offset(s, last) + s->stride :
 		    slab_length(s, c->blocks);
-	uint64_t base = first_page(s, c->slab), low, high;
-	char *start = slab_start(s, (uint32_t)(w - s->window), c->slab);
 
-	low = base + (from + s->page - 1) / s->page;
-	high = base + to / s->page;
+	*low = first_page(s, c->slab) + (from + s->page - 1) / s->page;
+	*high = first_page(s, c->slab) + to / s->page;
+}
+
+static int discard_pages(const struct chunk *c, uint64_t from, uint64_t to)
+{
+	const struct mews_slabs *s = c->slabs;
+	char *start = slab_start(s, (uint32_t)(c->window - s->window), 0);
+
+	return mews_place_discard_part(start + from * s->page, (to - from) * s->page);
+}
+
+/* Gives the pages back on which only blocks first to last lie. How many bytes. */
+static uint64_t discard_run(const struct chunk *c, uint32_t first, uint32_t last)
+{
+	struct mews_window *w = c->window;
+	uint64_t low, high;
+
+	pages_of_run(c, first, last, &low, &high);
 	if (low >= high || flag_pages(w, low, high, FLAGS_COUNT) == high - low || !split_slab(c) ||
-	    mews_place_discard_part(start + (low - base) * s->page, (high - low) * s->page))
+	    discard_pages(c, low, high))
 		return 0;
-	return s->page * flag_pages(w, low, high, FLAGS_SET);
+	return c->slabs->page * flag_pages(w, low, high, FLAGS_SET);
+}
+
+/*
+ * What a refill that failed may have populated goes back: those pages that are flagged as gone still. Not
+ * a page that lies under a neighbour as well: that may be in use by now, backed by another thread.
+ */
+static uint64_t drop_run(const struct chunk *c, uint32_t first, uint32_t last)
+{
+	uint64_t low, high, page;
+
+	for (pages_of_run(c, first, last, &low, &high); low < high; low = page + 1) {
+		for (page = low; page < high && flag_pages(c->window, page, page + 1, FLAGS_COUNT);)
+			page++;
+		if (page > low)
+			discard_pages(c, low, page);
+	}
+	return 0;
 }
 
 static bool owns(const struct chunk *c, uint32_t index)
@@ -257,7 +294,9 @@ static bool owns(const struct chunk *c, uint32_t index)
 	return c->owned[index / 64 - c->first] >> index % 64 & 1;
 }
 
-static uint64_t discard_runs(const struct chunk *c)
+/* Calls run() for each run of neighbours in hand. The sum of what it returns. */
+static uint64_t each_run(const struct chunk *c,
+			 uint64_t (*run)(const struct chunk *c, uint32_t first, uint32_t last))
 {
 	uint32_t end = (c->first + c->words) * 64, index, first;
 	uint64_t bytes = 0;
@@ -268,7 +307,7 @@ static uint64_t discard_runs(const struct chunk *c)
 			continue;
 		for (first = index; index + 1 < end && owns(c, index + 1);)
 			index++;
-		bytes += discard_run(c, first, index);
+		bytes += run(c, first, index);
 	}
 	return bytes;
 }
@@ -290,9 +329,10 @@ static uint64_t give_chunk(struct chunk *c)
 
 	if (!any_free(w, word, c->words))
 		return 0;
+	begin_move(c->slabs);
 	for (i = 0; i < c->words; i++)
 		c->owned[i] = take_free(w, word + i);
-	bytes = discard_runs(c);
+	bytes = each_run(c, discard_run);
 	if (bytes) {
 		atomic_fetch_sub(&w->backed_base, bytes);
 		release_bytes(w, bytes);
@@ -301,6 +341,7 @@ static uint64_t give_chunk(struct chunk *c)
 	}
 	for (i = 0; i < c->words; i++)
 		settle_word(c->slabs, w, word + i, c->owned[i]);
+	end_move(c->slabs);
 	return bytes;
 }
 
@@ -452,6 +493,16 @@ static uint64_t claim_bare(struct mews_slabs *s, struct mews_window *w, size_t c
 	return 0;
 }
 
+static void drop_populated(struct mews_slabs *s, struct mews_window *w, uint64_t word, uint64_t bits)
+{
+	struct chunk c = { .slabs = s, .window = w, .slab = slab_of_word(s, word), .words = 1,
+			   .first = first_of_word(s, word) / 64 };
+
+	c.blocks = atomic_load(&w->blocks[c.slab]);
+	c.owned[0] = bits;
+	each_run(&c, drop_run);
+}
+
 size_t mews_slabs_revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 			 size_t count, int *refused)
 {
@@ -462,6 +513,7 @@ size_t mews_slabs_revive(struct mews_slabs *s, uint32_t window, bool local, void
 	while (got < count && (bits = claim_bare(s, w, count - got, &word))) {
 		*refused = refill(s, w, local, word, bits);
 		if (*refused) {
+			drop_populated(s, w, word, bits);
 			settle_word(s, w, word, bits);
 			break;
 		}

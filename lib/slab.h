@@ -76,8 +76,8 @@ struct mews_slabs {
 	uint64_t cell_inverse, stride_inverse, cell_blocks_inverse;
 	mews_word max_blocks;           /* the limit in force, which may change */
 	mews_word carved;               /* blocks, all windows; above max_blocks only where that fell */
-	_Atomic uint32_t growing;       /* growths under way, and */
-	_Atomic uint32_t grown;         /* those that have ended: see mews_fetch */
+	_Atomic uint32_t growing;       /* growths and trims under way, */
+	_Atomic uint32_t grown;         /* and those that have ended: see mews_fetch */
 	_Atomic uint32_t trimmed;       /* slabs given back */
 	const struct mews_plan *plan;
 	struct mews_window *window;

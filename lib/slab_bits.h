@@ -165,6 +165,21 @@ static inline void unclaim_slab(struct mews_slabs *s, struct mews_window *w, uin
 		mark_slab(blocks ? w->partial : w->vacant, slab);
 }
 
+/*
+ * Between the two calls blocks or slabs are in the caller's hands, for as long as system calls take. Who
+ * reads growing and grown around its look at the slabs knows that some were on their way, or came.
+ */
+static inline void begin_move(struct mews_slabs *s)
+{
+	atomic_fetch_add(&s->growing, 1);
+}
+
+static inline void end_move(struct mews_slabs *s)
+{
+	atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
+	atomic_fetch_sub(&s->growing, 1);
+}
+
 /* Bytes of the window and the process together. */
 static inline void release_bytes(struct mews_window *w, uint64_t bytes)
 {

@@ -381,8 +381,6 @@ int mews_place_refill(void *addr, size_t length, const struct mews_place_request
 
 	if (node_can_give(length, request))
 		error = populate_base(addr, length);
-	if (error != 0)
-		mews_kernel->madvise(addr, length, MADV_DONTNEED);
 	errno = saved;
 	return error;
 }

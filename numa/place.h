@@ -70,7 +70,7 @@ void mews_place_split(void *addr, size_t length);
  */
 int mews_place_discard_part(void *addr, size_t length);
 
-/* Populates such a part again, zeroed. 0 or -ENOMEM: it is as it was. */
+/* Populates such a part again, zeroed. 0 or -ENOMEM: some of it may be populated, what was stays. */
 int mews_place_refill(void *addr, size_t length, const struct mews_place_request *request);
 
 /* Bytes of [addr, addr + length), tables, that have memory behind them; 0 where nobody tells. */

@@ -148,8 +148,9 @@ MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews
  * Leases one block of at least block_size bytes; its contents are undefined.
  * NULL and errno: ENOBUFS (a limit is reached and all blocks are out), ENOMEM (the system refused
  * memory, or the strict node has none), ESHUTDOWN (the pool was disposed).
- * errno is kept where it gets a block. Waits for no other thread, but for a fork under way, and, at
- * max_blocks only, a bounded time for blocks that others are bringing. Async-signal-safe.
+ * errno is kept where it gets a block. Waits for no other thread, but for a fork under way, and a
+ * bounded time for blocks that others are bringing: at a limit, up to about a second, and where as many
+ * threads as there are CPUs are getting memory from the system, milliseconds. Async-signal-safe.
  */
 MEWS_API void *mews_lease(struct mews_pool *pool);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Exchange at the limit: a lease waits for blocks that others are bringing, and not for ever. */
+/*
+ * Exchange at the limit: a lease waits for blocks that others are bringing, or have in hand while they
+ * trim, and not for ever; one that waits in the queue is told when these have ended.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -18,14 +22,26 @@
 
 static _Atomic int populating;
 static _Atomic int refused;
+static _Atomic int held;        /* slow calls do not return while it is set */
+static _Atomic int asleep;      /* a waiter is */
+
+static void be_slow(void)
+{
+	usleep(SLOW_US);
+	while (held)
+		usleep(1000);
+}
 
 /* Memory that takes its time: as where the machine below has stopped the CPU of the thread. */
 static int slow_madvise(void *addr, size_t length, int advice)
 {
+	bool refuse;
+
 	if (advice == MADV_POPULATE_WRITE) {
 		populating = 1;
-		usleep(SLOW_US);
-		if (refused) {
+		refuse = refused == 1;
+		be_slow();
+		if (refuse) {
 			errno = ENOMEM;
 			return -1;
 		}
@@ -129,12 +145,175 @@ static void test_growth_fails(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+static _Atomic int discarding;
+
+static void *slow_discard(void *addr, size_t length, int protection, int flags, int fd, off_t offset)
+{
+	if (protection == PROT_NONE && flags & MAP_FIXED) {
+		discarding = 1;
+		be_slow();
+	}
+	return mews_kernel_real.mmap(addr, length, protection, flags, fd, offset);
+}
+
+static void *trim_all(void *pool)
+{
+	return mews_pool_trim(pool, 0, 0) ? pool : NULL;
+}
+
+/* A thread that is giving back the pool's only slab, no block of which is out. */
+static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	pthread_t thread;
+
+	*slow = mews_kernel_real;
+	slow->mmap = slow_discard;
+	mews_kernel = slow;
+	assert_int_equal(mews_pool_create(&config, pool), 0);
+	mews_return(*pool, mews_lease(*pool));
+	discarding = 0;
+	assert_int_equal(pthread_create(&thread, NULL, trim_all, *pool), 0);
+	while (!discarding)
+		usleep(100);
+	return thread;
+}
+
+static void test_waits_for_trim(void **state)
+{
+	struct mews_kernel slow;
+	struct mews_pool *pool;
+	pthread_t thread = start_trim(&slow, &pool);
+	void *mine = mews_lease(pool), *failed;
+
+	(void)state;
+	assert_non_null(mine);
+	assert_int_equal(pthread_join(thread, &failed), 0);
+	assert_null(failed);
+	mews_return(pool, mine);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* Pauses take no time, so that who waits by their number has soon given up. */
+static int no_pause(uint32_t *word, uint32_t expected, const struct timespec *relative)
+{
+	if (relative && !relative->tv_sec && relative->tv_nsec < 1000000)
+		return 0;
+	asleep = 1;
+	return mews_kernel_real.futex_wait(word, expected, relative);
+}
+
+static void *lease_waiting(void *pool)
+{
+	struct timespec deadline = threads_deadline(30);
+
+	return mews_lease_wait(pool, &deadline);
+}
+
+/* Once it sleeps, those who are slow go on. */
+static pthread_t start_waiter(struct mews_kernel *slow, struct mews_pool *pool)
+{
+	pthread_t thread;
+
+	slow->futex_wait = no_pause;
+	asleep = 0;
+	assert_int_equal(pthread_create(&thread, NULL, lease_waiting, pool), 0);
+	while (!asleep)
+		usleep(100);
+	refused = refused ? 2 : 0; /* the growth that is under way, and no other */
+	held = 0;
+	return thread;
+}
+
+static void end_waiter(struct mews_pool *pool, pthread_t thread, double since)
+{
+	void *block;
+
+	assert_int_equal(pthread_join(thread, &block), 0);
+	assert_non_null(block);
+	assert_true(threads_now() - since < 20);
+	mews_return(pool, block);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+static void test_waiter_beside_trim(void **state)
+{
+	double start = threads_now();
+	struct mews_kernel slow;
+	struct mews_pool *pool;
+	pthread_t trimmer, waiter;
+
+	(void)state;
+	held = 1;
+	trimmer = start_trim(&slow, &pool);
+	waiter = start_waiter(&slow, pool);
+	assert_int_equal(pthread_join(trimmer, NULL), 0);
+	end_waiter(pool, waiter, start);
+}
+
+/* The growth that the waiter met comes to nothing: there is room for its own. */
+static void test_waiter_beside_growth_that_fails(void **state)
+{
+	double start = threads_now();
+	struct mews_pool *pool;
+	struct mews_kernel slow = mews_kernel_real;
+	pthread_t grower, waiter;
+	void *block;
+
+	(void)state;
+	slow.madvise = slow_madvise;
+	mews_kernel = &slow;
+	refused = held = 1;
+	grower = start_growth(&pool);
+	waiter = start_waiter(&slow, pool);
+	assert_int_equal(pthread_join(grower, &block), 0);
+	assert_null(block);
+	end_waiter(pool, waiter, start);
+}
+
+/* All of the pool's slabs are in others' hands: that is no lack of memory. */
+static void test_waits_for_slab(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 500 };
+	struct mews_kernel slow = mews_kernel_real;
+	struct mews_pool *pool;
+	void *block[500], *mine, *other;
+	pthread_t thread;
+	size_t count;
+
+	(void)state;
+	mews_kernel = &slow;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_pool_set_node_limit(pool, 0, 1 << 20), 0);
+	count = mews_lease_many(pool, block, 500);
+	assert_in_range(count, 1, 499);
+	assert_int_equal(mews_pool_set_node_limit(pool, 0, 3 << 19), 0);
+	populating = 0;
+	slow.madvise = slow_madvise;
+	assert_int_equal(pthread_create(&thread, NULL, lease_slowly, pool), 0);
+	while (!populating)
+		usleep(100);
+	mine = mews_lease(pool);
+	assert_non_null(mine);
+	assert_int_equal(pthread_join(thread, &other), 0);
+	assert_non_null(other);
+	mews_return(pool, mine);
+	mews_return(pool, other);
+	mews_return_many(pool, block, count);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_waits_for_growth, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_growth_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_waits_for_trim, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_waiter_beside_trim, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_waiter_beside_growth_that_fails, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_waits_for_slab, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
  * they held stays; they are backed again before they are leased, or not leased at all.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -186,6 +187,61 @@ static void test_refused(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+#define THEIRS 200
+
+static struct mews_pool *shared;
+static void *theirs[THEIRS];
+static _Atomic int refuse_once;
+
+static void *lease_theirs(void *unused)
+{
+	assert_int_equal(mews_lease_many(shared, theirs, THEIRS), THEIRS);
+	for (int i = 0; i < THEIRS; i++)
+		memset(theirs[i], i + 1, 4032);
+	return unused;
+}
+
+/* Memory for one call runs out half way; meanwhile another thread gets the blocks behind. */
+static int no_memory_beside(void *addr, size_t length, int advice)
+{
+	pthread_t thread;
+
+	if (advice != MADV_POPULATE_WRITE || !atomic_exchange(&refuse_once, 0))
+		return mews_kernel_real.madvise(addr, length, advice);
+	assert_int_equal(mews_kernel_real.madvise(addr, length, advice), 0);
+	assert_int_equal(pthread_create(&thread, NULL, lease_theirs, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	errno = ENOMEM;
+	return -1;
+}
+
+/* A page that is refused to one thread may be in use by the other, and stays as that one wrote it. */
+static void test_refused_beside(void **state)
+{
+	void *mine;
+
+	(void)state;
+	shared = full_pool(4032, 1000, MEWS_MODE_SERVER, MEWS_PAGES_BASE);
+	kept[0] = block[0];
+	mews_return_many(shared, block + 1, 999);
+	assert_int_equal(mews_pool_collect(shared), 0);
+	table = mews_kernel_real;
+	table.madvise = no_memory_beside;
+	mews_kernel = &table;
+	refuse_once = 1;
+	mine = mews_lease(shared);
+	assert_int_equal(refuse_once, 0);
+	mews_kernel = &mews_kernel_real;
+	for (int i = 0; i < THEIRS; i++)
+		for (int at = 0; at < 4032; at++)
+			assert_int_equal(((unsigned char *)theirs[i])[at], i + 1);
+	mews_return(shared, mine);
+	mews_return_many(shared, theirs, THEIRS);
+	check_audit(shared, kept, 1);
+	mews_return(shared, kept[0]);
+	assert_int_equal(mews_pool_dispose(shared), 0);
+}
+
 /* A double return of a bare block is one, and does not give it memory or a second life. */
 static void test_double_return(void **state)
 {
@@ -240,6 +296,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_split_threshold),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_beside),
 		cmocka_unit_test(test_double_return),
 		cmocka_unit_test(test_budget),
 	};
