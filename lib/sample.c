@@ -171,8 +171,8 @@ static void write_record(struct mews_samples *s, size_t number, bool choose, str
 	atomic_store_explicit(&record->lease, moment->lease, memory_order_release);
 }
 
-void mews_samples_lease(struct mews_samples *s, mews_word *counter, const struct mews_slabs *slabs,
-			void *const *blocks, size_t count, void *caller)
+void mews_samples_record(struct mews_samples *s, mews_word *counter, const struct mews_slabs *slabs,
+			 void *const *blocks, size_t count, void *caller)
 {
 	uint32_t one_in = mews_samples_one_in(s), number;
 	struct moment moment = { .caller = caller };
@@ -198,12 +198,12 @@ void mews_samples_lease_one(struct mews_samples *s, mews_word *counter, size_t n
 					memory_order_relaxed), one_in), &moment);
 }
 
-void mews_samples_return(struct mews_samples *s, size_t number)
+void mews_samples_end(struct mews_samples *s, size_t number)
 {
 	mews_word *lease;
 	uint64_t word;
 
-	if (!mews_samples_one_in(s) || number >= s->records)
+	if (number >= s->records)
 		return;
 	lease = &s->record[number].lease;
 	/* Relaxed: see write_record; of two returns at once one is wrong, and both write the same. */

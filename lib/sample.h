@@ -56,26 +56,42 @@ void mews_samples_unmap(struct mews_samples *samples);
 /* Forgets everything and gives the memory back. Only while sampling is off. */
 void mews_samples_clear(struct mews_samples *samples);
 
+/* Inside the gate: what is read there was not switched off before the operation began. */
+static inline uint32_t mews_samples_one_in(const struct mews_samples *samples)
+{
+	/* Sequentially consistent, after G1: see side.h. */
+	return atomic_load(&samples->one_in);
+}
+
 /*
  * Counts leases in *counter, and records those that are chosen: exactly one in each stretch of n that
  * the counter passes, at a place in it that differs from stretch to stretch. A fixed place would see
  * one of two sites only where a program leases at both in turn. caller: the return address of the call
  * of the library. Async-signal-safe.
  */
-void mews_samples_lease(struct mews_samples *samples, mews_word *counter,
-			const struct mews_slabs *slabs, void *const *blocks, size_t count,
-			void *caller);
+void mews_samples_record(struct mews_samples *samples, mews_word *counter,
+			 const struct mews_slabs *slabs, void *const *blocks, size_t count,
+			 void *caller);
+
+static inline void mews_samples_lease(struct mews_samples *samples, mews_word *counter,
+				      const struct mews_slabs *slabs, void *const *blocks,
+				      size_t count, void *caller)
+{
+	if (mews_samples_one_in(samples))
+		mews_samples_record(samples, counter, slabs, blocks, count, caller);
+}
+
+/* The same for one lease, of this number. */
 void mews_samples_lease_one(struct mews_samples *samples, mews_word *counter, size_t number,
 			    void *caller);
 
 /* The lease of this number, if it is one, ended; its record goes on to say who had it last. */
-void mews_samples_return(struct mews_samples *samples, size_t number);
+void mews_samples_end(struct mews_samples *samples, size_t number);
 
-/* Inside the gate: what is read there was not switched off before the operation began. */
-static inline uint32_t mews_samples_one_in(const struct mews_samples *samples)
+static inline void mews_samples_return(struct mews_samples *samples, size_t number)
 {
-	/* Sequentially consistent, after G1: see side.h. */
-	return atomic_load(&samples->one_in);
+	if (mews_samples_one_in(samples))
+		mews_samples_end(samples, number);
 }
 
 /* False where nothing is known of the number, or sampling is off. */
