@@ -204,7 +204,7 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 		*error = ENOMEM; /* else others may have it in their hands */
 	}
 	*count = *error ? 0 : *count;
-	end_move(s);
+	end_move(s, *error == ENOBUFS);
 	return !*error;
 }
 
@@ -218,7 +218,7 @@ static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **b
 		return 0;
 	begin_move(s);
 	got = mews_slabs_revive(s, window, local, blocks, count, refused);
-	end_move(s);
+	end_move(s, !got && *refused == ENOBUFS);
 	return got;
 }
 

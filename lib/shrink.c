@@ -204,7 +204,7 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 		if (partial && !done)
 			unclaim_slab(s, w, slab);
 	}
-	end_move(s);
+	end_move(s, false);
 }
 
 /* A slab, some blocks of which are in hand: bits of owned[], from word `first` of the slab on. */
@@ -341,7 +341,7 @@ static uint64_t give_chunk(struct chunk *c)
 	}
 	for (i = 0; i < c->words; i++)
 		settle_word(c->slabs, w, word + i, c->owned[i]);
-	end_move(c->slabs);
+	end_move(c->slabs, false);
 	return bytes;
 }
 

@@ -174,9 +174,11 @@ static inline void begin_move(struct mews_slabs *s)
 	atomic_fetch_add(&s->growing, 1);
 }
 
-static inline void end_move(struct mews_slabs *s)
+/* refused: by a limit, which stands in the reader's way as well; it need not look again for that. */
+static inline void end_move(struct mews_slabs *s, bool refused)
 {
-	atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
+	if (!refused)
+		atomic_fetch_add(&s->grown, 1); /* before growing falls: one of the two is seen */
 	atomic_fetch_sub(&s->growing, 1);
 }
 

@@ -84,19 +84,12 @@ static void test_waits_for_growth(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
-static void test_all_out(void **state)
+/* The shortest of some leases that fail: nobody brings any, so there is nothing to wait for. */
+static void check_fails_at_once(struct mews_pool *pool)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
-					   .decay_ms = MEWS_DECAY_NEVER };
-	struct mews_pool *pool;
-	void *block[BLOCKS + 1];
 	double best = 10, start;
 	int i;
 
-	(void)state;
-	assert_int_equal(mews_pool_create(&config, &pool), 0);
-	assert_int_equal(mews_lease_many(pool, block, BLOCKS + 1), BLOCKS);
-	assert_int_equal(errno, ENOBUFS);
 	for (i = 0; i < 10; i++) {
 		start = threads_now();
 		errno = 0;
@@ -104,8 +97,48 @@ static void test_all_out(void **state)
 		assert_int_equal(errno, ENOBUFS);
 		best = threads_now() - start < best ? threads_now() - start : best;
 	}
-	assert_true(best < 0.1); /* nobody brings any: nothing to wait for */
+	assert_true(best < 0.1);
+}
+
+static void test_all_out(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool *pool;
+	void *block[BLOCKS + 1];
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS + 1), BLOCKS);
+	assert_int_equal(errno, ENOBUFS);
+	check_fails_at_once(pool);
 	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* The same at a limit in bytes, for blocks that were never there, and for blocks without memory. */
+static void test_bytes_out(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 400,
+					   .page_policy = MEWS_PAGES_BASE };
+	struct mews_pool *pool;
+	void *block[400], *kept;
+	size_t count;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_pool_set_node_limit(pool, 0, 1 << 20), 0);
+	count = mews_lease_many(pool, block, 400);
+	assert_in_range(count, 1, 399);
+	check_fails_at_once(pool);
+	kept = block[0];
+	mews_return_many(pool, block + 1, count - 1);
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	assert_int_equal(mews_pool_set_node_limit(pool, 0, 1 << 19), 0);
+	count = mews_lease_many(pool, block, 400);
+	assert_in_range(count, 1, 399);
+	check_fails_at_once(pool);
+	mews_return_many(pool, block, count);
+	mews_return(pool, kept);
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
@@ -308,6 +341,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_waits_for_growth, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_all_out, set_up, tear_down),
+		cmocka_unit_test(test_bytes_out),
 		cmocka_unit_test_setup_teardown(test_growth_fails, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waits_for_trim, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waiter_beside_trim, set_up, tear_down),
