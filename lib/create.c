@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "../numa/fence.h"
 #include "cache.h"
+#include "environment.h"
 #include "keeper.h"
 #include "ledger.h"
 #include "limit.h"
@@ -82,7 +83,8 @@ static int read_config(const struct mews_pool_config *from, struct mews_pool_con
 	       (unsigned)config->keeper > MEWS_KEEPER_CALLER ? -EINVAL : 0;
 }
 
-static int make_plan(const struct mews_pool_config *config, struct mews_plan *plan)
+static int make_plan(const struct mews_pool_config *config,
+		     const struct mews_environment *environment, struct mews_plan *plan)
 {
 	struct mews_plan_request request = {
 		.block_size = config->block_size,
@@ -101,6 +103,7 @@ static int make_plan(const struct mews_pool_config *config, struct mews_plan *pl
 
 	if (error)
 		return error;
+	mews_environment_apply(environment, &request);
 	mews_limits_read("", 0, &limits);
 	error = mews_plan_make(topology, &limits, &request, plan, NULL);
 	mews_process_topology_release();
@@ -255,15 +258,16 @@ static int build(const struct mews_pool_config *config, struct mews_plan *plan,
  * Plans and builds. A caller who sets no maximum gets half as much, and half again, where address
  * space is refused (valgrind, RLIMIT_AS, strict overcommit): down to 1/1024 of the first plan.
  */
-static int plan_and_build(struct mews_pool_config config, struct mews_control **control,
-			  uint64_t *first_maximum)
+static int plan_and_build(struct mews_pool_config config,
+			  const struct mews_environment *environment,
+			  struct mews_control **control, uint64_t *first_maximum)
 {
 	bool may_shrink = config.max_blocks == 0;
 	struct mews_plan plan;
 	int error;
 
 	for (*first_maximum = 0;; config.max_blocks /= 2) {
-		error = make_plan(&config, &plan);
+		error = make_plan(&config, environment, &plan);
 		if (error)
 			return error;
 		config.max_blocks = plan.max_blocks;
@@ -276,10 +280,21 @@ static int plan_and_build(struct mews_pool_config config, struct mews_control **
 	}
 }
 
+static void tell_environment(struct mews_control *control,
+			     const struct mews_environment *environment)
+{
+	int i;
+
+	for (i = 0; i < MEWS_ENVIRONMENT_VARIABLES; i++)
+		if (environment->bad[i])
+			mews_report(control, MEWS_REPORT_DEGRADED, NULL, environment->bad[i]);
+}
+
 static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 {
 	const struct mews_topology *topology;
 	struct mews_pool_config config;
+	struct mews_environment environment;
 	struct mews_control *control;
 	uint64_t first_maximum;
 	int error;
@@ -292,7 +307,9 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 		error = mews_process_topology(&topology);
 	if (error)
 		return error;
-	error = plan_and_build(config, &control, &first_maximum);
+	mews_environment_read(&environment);
+	config.decay_ms = config.decay_ms ? config.decay_ms : environment.decay_ms;
+	error = plan_and_build(config, &environment, &control, &first_maximum);
 	if (error) {
 		mews_process_topology_release();
 		return error;
@@ -302,6 +319,7 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
 			    "no memory for the sites of leases: they are not recorded");
 	tell_degraded(control, &config, first_maximum);
+	tell_environment(control, &environment);
 	if (mews_keeper_ensure() && !control->keeping.by_caller)
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
 			    "the keeper's thread was refused: memory goes back by hand only");

@@ -162,26 +162,47 @@ static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_
 	return true;
 }
 
-/* Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. */
+/* Blocks in hand are carved no more, or again. */
+static void uncarve(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
+{
+	atomic_store(&w->blocks[slab], 0);
+	atomic_fetch_sub(&w->carved, blocks);
+	atomic_fetch_sub(&s->carved, blocks);
+}
+
+static void carve_again(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
+{
+	atomic_fetch_add(&s->carved, blocks);
+	atomic_fetch_add(&w->carved, blocks);
+	atomic_store(&w->blocks[slab], blocks);
+	settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
+}
+
+/*
+ * Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. They are
+ * uncarved before the system call, so that others may carve as many elsewhere, were this thread to stop
+ * there; where the call fails the pool is above its maximum by what they did.
+ */
 static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
 			 struct mews_trim *trim)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
 	uint64_t length = slab_length(s, blocks), first = first_page(s, slab);
 
-	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G ||
-	    mews_place_discard(start, (size_t)1 << s->slab_shift)) {
+	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G) {
 		settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
+		return false;
+	}
+	uncarve(s, w, slab, blocks);
+	if (mews_place_discard(start, (size_t)1 << s->slab_shift)) {
+		carve_again(s, w, slab, blocks);
 		return false;
 	}
 	length -= s->page * flag_pages(w, first, first + length / s->page, FLAGS_CLEAR);
 	release_bytes(w, length);
 	trim->slab_bytes += length;
 	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
-	atomic_store(&w->blocks[slab], 0);
-	atomic_fetch_sub(&w->carved, blocks);
 	mark_slab(w->vacant, slab); /* the claim of a partial one ends here too */
-	atomic_fetch_sub(&s->carved, blocks);
 	atomic_fetch_add(&s->trimmed, 1);
 	return true;
 }

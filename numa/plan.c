@@ -141,9 +141,12 @@ static void decide_hard_limit(struct mews_plan *plan, const struct input *in)
 		whole = l->memory_high;
 		source = "the cgroup's memory.high";
 	}
-	plan->hard_limit = whole / 4 * 3;
-	because(plan, "hard limit %s = 75 %% of %s (%.110s)", mews_bytes(plan->hard_limit).text,
-		mews_bytes(whole).text, source);
+	plan->hard_limit = in->request->hard_limit ? in->request->hard_limit : whole / 4 * 3;
+	if (in->request->hard_limit)
+		because(plan, "hard limit %s: MEWS_HARD_LIMIT", mews_bytes(plan->hard_limit).text);
+	else
+		because(plan, "hard limit %s = 75 %% of %s (%.110s)",
+			mews_bytes(plan->hard_limit).text, mews_bytes(whole).text, source);
 	if (l->address_space / 2 < plan->hard_limit) {
 		plan->hard_limit = l->address_space / 2;
 		because(plan, "hard limit lowered to %s = half of RLIMIT_AS %s",
@@ -157,8 +160,9 @@ static void decide_mode(struct mews_plan *plan, const struct input *in)
 
 	plan->mode = in->request->mode;
 	if (plan->mode != MEWS_MODE_AUTO) {
-		because(plan, "mode %s: asked for",
-			plan->mode == MEWS_MODE_SERVER ? "server" : "workstation");
+		because(plan, "mode %s: %.40s", plan->mode == MEWS_MODE_SERVER ? "server" :
+			"workstation", in->request->mode_source ? in->request->mode_source :
+			"asked for");
 	} else if (cpus == 1) {
 		plan->mode = MEWS_MODE_WORKSTATION;
 		because(plan, "mode workstation: 1 usable CPU (%.110s)", in->limits->usable_source);

@@ -24,6 +24,8 @@ struct mews_plan_request {              /* zero = default, as in struct mews_poo
 	enum mews_mode mode;
 	enum mews_node_policy node_policy;
 	enum mews_page_policy page_policy;
+	const char *mode_source;        /* who asks for the mode; NULL: the caller */
+	uint64_t hard_limit;            /* bytes, instead of a share of the memory: MEWS_HARD_LIMIT */
 };
 
 /*

@@ -27,6 +27,25 @@ static void check_errno(const char *what)
 	CHECK(errno == ENOMEM || errno == ENOBUFS, "%s failed with %s", what, strerror(errno));
 }
 
+/* Parts of slabs and whole ones go back, by hand and by the keeper, and come again. */
+static void give_back(struct mews_pool *pool, size_t some)
+{
+	size_t got = mews_lease_many(pool, blocks, some < 500 ? some : 500), kept = 0;
+	int error;
+
+	for (size_t i = 0; i < got; i++)
+		if (i != 300)
+			mews_return(pool, blocks[i]);
+		else
+			blocks[kept++] = blocks[i];
+	error = mews_pool_collect(pool);
+	CHECK(error == 0, "collect: %s", strerror(-error));
+	CHECK(mews_keeper_step(0) >= 0, "a step of the keeper");
+	if (kept < got)
+		kept += mews_lease_many(pool, blocks + kept, got - kept);
+	mews_return_many(pool, blocks, kept);
+}
+
 /*
  * Leases, returns, migrates: growth, exchange, caches that open and close. Kernel calls may
  * fail.
@@ -46,6 +65,7 @@ static void use(struct mews_pool *pool)
 			check_errno("a bulk lease");
 		mews_return_many(pool, blocks, got);
 	}
+	give_back(pool, got);
 	large = mews_lease_sized(pool, 100000);
 	if (!large)
 		check_errno("an oversize lease");
@@ -79,6 +99,8 @@ static struct mews_pool_config configuration(void)
 	config.block_size = 1024;
 	config.max_blocks = COUNT;
 	config.initial_blocks = 10;
+	config.decay_ms = 8;
+	config.keeper = MEWS_KEEPER_CALLER; /* so that each call is made by this thread */
 	return config;
 }
 

@@ -47,6 +47,7 @@ function(mews_library_mutant name file from to)
 		return()
 	endif()
 	mews_suite(stress_${name} stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c
+		stress_keeper.c
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
 	target_include_directories(stress_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
 	mews_run_test(stress/planted-${name} LABELS stress TIMEOUT 120
@@ -55,6 +56,14 @@ endfunction()
 
 mews_library_mutant(close-without-fence lib/cache.c [=[if (!mews_fence_cpu(cpu)) /* F1 */]=]
 	[=[if (cpu <= 1u << 30)]=] close drain signals-drain)
+mews_library_mutant(wake-as-empty lib/cache.c [=[	/* cur is as it was: a sequence that read it before is still right. */]=]
+	[=[	__atomic_store_n(&mews_cache_of(control->pool, cpu)->cur, mews_cache_of(control->pool, cpu)->slots, __ATOMIC_RELAXED);]=]
+	rests)
+mews_library_mutant(refill-flags-first lib/shrink.c [=[	if (mews_place_refill(slab_start(]=]
+	[=[	flag_pages(w, from, to, FLAGS_CLEAR);
+	if (mews_place_refill(slab_start(]=] parts)
+mews_library_mutant(parts-take-a-neighbour lib/shrink.c [=[	size_t from = first ? block_offset(s, first - 1) + s->stride : 0;]=]
+	[=[	size_t from = first ? block_offset(s, first - 1) : 0;]=] parts)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]

@@ -29,9 +29,10 @@ static enum plant plant_named(const char *name)
 static void each_scenario(void (*visit)(const struct scenario *scenario, void *context),
 			  void *context)
 {
-	const struct scenario *lists[] = { stress_mix, stress_life, stress_signal, stress_wait };
+	const struct scenario *lists[] = { stress_mix, stress_life, stress_signal, stress_wait,
+					      stress_keeper };
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		for (const struct scenario *s = lists[i]; s->name; s++)
 			visit(s, context);
 }

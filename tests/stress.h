@@ -51,7 +51,8 @@ struct scenario {
 	void (*run)(const struct stress *stress);
 };
 
-extern const struct scenario stress_mix[], stress_life[], stress_signal[], stress_wait[]; /* end: name NULL */
+extern const struct scenario stress_mix[], stress_life[], stress_signal[], stress_wait[],
+	stress_keeper[]; /* end: name NULL */
 
 /* A pool of the kind in use; max_blocks 0: ARENA_BLOCKS. Workers run until the time is over. */
 void arena_open(struct arena *arena, const struct stress *stress, size_t max_blocks);

@@ -42,7 +42,8 @@ endforeach()
 mews_valgrind_test(conformance $<TARGET_FILE:conformance_static> --kind default)
 
 # Stress: every kind on all scenarios; each ends in the audit.
-mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c)
+mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c
+	stress_keeper.c)
 foreach(kind ${MEWS_KINDS})
 	mews_run_test(stress/${kind} LABELS stress TIMEOUT 300 COMMAND stress --kind ${kind})
 endforeach()
@@ -124,7 +125,7 @@ endif()
 # Every kernel call refused, at every point.
 mews_suite(faults_sweep faults_sweep.c)
 foreach(kind rseq fallback checked)
-	mews_run_test(suite/faults-${kind} LABELS suite TIMEOUT 120 COMMAND faults_sweep --kind ${kind})
+	mews_run_test(suite/faults-${kind} LABELS suite TIMEOUT 300 COMMAND faults_sweep --kind ${kind})
 endforeach()
 if(NOT MEWS_SANITIZE MATCHES "thread")
 	mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plant leak)

@@ -156,31 +156,12 @@ static void announce(const struct server *server)
 	fflush(stdout);
 }
 
-/*
- * Gives back what a burst left, once a second, in steps of 2 ms at most: all beyond a quarter more
- * than is leased, unless the pool grew since the last look, for then the load is rising.
- */
-static void trim(struct mews_pool *pool, uint64_t *growths)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	if (!pool || mews_pool_stats(pool, &stats))
-		return;
-	if (stats.growths == *growths)
-		mews_pool_trim(pool, stats.leased * stats.stride * 5 / 4, 2000);
-	*growths = stats.growths;
-}
-
 static void wait_for_signal(struct mews_pool *pool, const sigset_t *signals)
 {
-	const struct timespec second = { .tv_sec = 1 };
-	uint64_t growths = 0;
 	int number;
 
-	while ((number = sigtimedwait(signals, NULL, &second)) < 0 || number == SIGUSR1)
-		if (number < 0)
-			trim(pool, &growths);
-		else if (pool)
+	while ((number = sigwaitinfo(signals, NULL)) < 0 || number == SIGUSR1)
+		if (number > 0 && pool)
 			ledger_leases(pool, stdout);
 }
 

@@ -6,7 +6,10 @@
 #ifndef MEWS_POLICY_H
 #define MEWS_POLICY_H
 
-/* What the pool is tuned for. AUTO: workstation where one CPU is usable, else server. */
+/*
+ * What the pool is tuned for. AUTO: as MEWS_MODE of the environment says, else workstation where one CPU
+ * is usable or the hard limit is below 256 MiB, else server.
+ */
 enum mews_mode {
 	MEWS_MODE_AUTO,
 	MEWS_MODE_SERVER,       /* caches sized from L2, huge pages, memory kept for the next burst */

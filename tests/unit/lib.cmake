@@ -15,6 +15,7 @@ mews_lib_test(side NO_VALGRIND) # spinning threads take minutes there
 mews_lib_test(trim NO_VALGRIND)
 mews_lib_test(shrink NO_VALGRIND)
 mews_lib_test(keeper NO_VALGRIND)
+mews_lib_test(environment)
 mews_lib_test(cache NO_VALGRIND)
 mews_lib_test(audit NO_VALGRIND)
 mews_lib_test(exchange NO_VALGRIND)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Config (mews-topo): a snippet of C that pins what of the plan a caller can say. The library reads
- * no environment variables, so there are none to write; what follows from the machine alone stands
- * in the comment.
+ * Config (mews-topo): a snippet of C that pins what of the plan a caller can say; what follows from
+ * the machine alone, or may still come from the environment, stands in the comment.
  */
 #include "topo.h"
 #include "words.h"
@@ -46,7 +45,7 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 	put_comment(view->source, out);
 	fprintf(out,
 		".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
-		"%s.\n * The library reads no environment variables.\n */\n",
+		"%s.\n * Beside it hold MEWS_HARD_LIMIT and MEWS_DECAY of the environment: see mews(7).\n */\n",
 		p->cache_capacity, p->depots, p->depot_magazines, mews_bytes(p->slab_bytes).text);
 	fputs("static const struct mews_pool_config config = {\n"
 	      "\t.size = sizeof(struct mews_pool_config),\n", out);

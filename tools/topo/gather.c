@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "lib/environment.h"
 #include "topo.h"
 
 static int refuse_topology(const struct topo_options *o, int error)
@@ -105,10 +106,16 @@ static int read_limits(struct topo_view *view)
 
 static int make_plan(struct topo_view *view)
 {
+	const struct topo_options *o = view->options;
+	struct mews_plan_request request = o->request;
+	struct mews_environment environment;
 	char error[160] = "out of memory";
 
-	if (mews_plan_make(view->topology, &view->limits, &view->options->request, &view->plan,
-			   error) != 0)
+	mews_environment_read(&environment);
+	/* Of another machine or process the environment is not known. */
+	if (o->xml == NULL && o->synthetic == NULL && o->root[0] == 0 && o->pid == 0)
+		mews_environment_apply(&environment, &request);
+	if (mews_plan_make(view->topology, &view->limits, &request, &view->plan, error) != 0)
 		return topo_fail("no such pool can be: %s", error);
 	return 0;
 }
