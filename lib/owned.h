@@ -18,7 +18,7 @@
 
 #include "control.h"
 
-#define MEWS_WORD_ENDED (UINT64_C(1) << 25)     /* it came back when its owner ended */
+#define MEWS_WORD_ENDED (UINT64_C(1) << 25)     /* and came back when its owner ended */
 #define MEWS_WORD_SETTLED (UINT64_C(1) << 26)   /* it is free, whatever lies in the slot */
 #define MEWS_WORD_SLOT (MEWS_WORD_ENDED - 8)
 #define MEWS_WORD_KEY_SHIFT 27

@@ -69,11 +69,8 @@ size_t mews_owner_return_all(struct mews_owner *owner, bool dead);
 /* Returns a block that may be anybody's lease; reports what is none. The pool may be gone then. */
 void mews_owner_give(struct mews_control *control, void *block);
 
-/*
- * The same for a block in the caller's hands, its word settled. Where owner is not NULL, it was its
- * lease, and the caller is its user: its next lease of it will be a hit.
- */
-void mews_owner_take_home(struct mews_control *control, struct mews_owner *owner, void *block);
+/* The same for a block in the caller's hands, its word settled, which it stays. */
+void mews_owner_take_home(struct mews_control *control, void *block);
 
 /* A pool with owners is entered: 0 or -ENOMEM; and left: true where it may be destroyed at once. */
 int mews_owner_pool_enter(struct mews_control *control);

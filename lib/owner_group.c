@@ -86,10 +86,13 @@ static void end_lease(struct walk *walk, mews_word *word, uint64_t seen, void *b
 {
 	uint64_t ended = walk->owner->key | MEWS_WORD_SETTLED | MEWS_WORD_ENDED;
 
-	/* W2: after the look into the slot. */
+	/*
+	 * W2: after the look into the slot. Settled, and so until its next lease: a late return must not
+	 * find a word that tells a slot in which the block does not lie yet.
+	 */
 	if (!atomic_compare_exchange_strong(word, &seen, ended))
 		return;
-	mews_owner_take_home(walk->control, walk->dead ? NULL : walk->owner, block);
+	mews_owner_take_home(walk->control, block);
 	walk->leases++;
 }
 

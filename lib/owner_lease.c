@@ -33,7 +33,7 @@ HOT void mews_owner_return(struct mews_pool *pool, struct mews_owner *owner, voi
 	if (__builtin_expect(!owner, 0) ||
 	    __builtin_expect(!mews_seq_owned_return(mews_bind_inline(pool, owner), mews_rseq_offset,
 						    block), 0))
-		mews_owner_return_slow_1(pool, owner, block);
+		mews_return_slow_1(pool, block);
 }
 
 /* The block on top of this CPU's cache, a moment ago; NULL where it is closed or empty. */
@@ -153,23 +153,10 @@ static bool take_back(struct mews_control *control, void *block)
 	return true;
 }
 
-/* By a word that is the owner's, and as a mistake does: with the name. */
-static bool put_as(struct mews_control *control, const struct mews_owner *owner, void *block)
-{
-	struct mews_bound bound = mews_bind_key(control->pool, owner->key | MEWS_WORD_ENDED);
-
-	if (mews_seq_owned_return_any(bound, mews_rseq_offset, block))
-		return true;
-	/* Relaxed: still in hand; a run that was aborted may have written the word. */
-	atomic_store_explicit(mews_owned_word(control, block),
-			      owner->key | MEWS_WORD_ENDED | MEWS_WORD_SETTLED, memory_order_relaxed);
-	return false;
-}
-
-void mews_owner_take_home(struct mews_control *control, struct mews_owner *owner, void *block)
+void mews_owner_take_home(struct mews_control *control, void *block)
 {
 	mews_tsan_release(block);
-	if (owner ? !put_as(control, owner, block) : !mews_owned_put(control, &block, 1))
+	if (!mews_owned_put(control, &block, 1))
 		mews_slow_return(control, &block, 1);
 }
 
@@ -184,34 +171,8 @@ void mews_owner_give(struct mews_control *control, void *block)
 	if (mews_slabs_find(&control->slabs, block, &number) != MEWS_BLOCK_START)
 		mews_slow_return(control, &block, 1); /* oversize, or misuse */
 	else if (take_back(control, block))
-		mews_owner_take_home(control, NULL, block);
+		mews_owner_take_home(control, block);
 	pthread_setcancelstate(state, NULL);
-}
-
-/* A lease of a block that came back when this owner ended last: its word says so still. */
-static bool return_again(struct mews_control *control, struct mews_owner *owner, void *block)
-{
-	mews_word *word = mews_owned_word(control, block);
-	uint64_t seen = atomic_load(word);
-
-	if ((seen & ~MEWS_WORD_SLOT) != (owner->key | MEWS_WORD_ENDED) ||
-	    !mews_owned_out(control, seen, block))
-		return false;
-	/* W2: after the look into the slot. */
-	return atomic_compare_exchange_strong(word, &seen, seen & ~MEWS_WORD_ENDED) &&
-	       mews_seq_owned_return(mews_bind_inline(control->pool, owner), mews_rseq_offset, block);
-}
-
-MEWS_API void mews_owner_return_slow_1(struct mews_pool *pool, struct mews_owner *owner,
-				       void *block)
-{
-	struct mews_control *control = mews_control_of(pool);
-	uint32_t number;
-
-	if (!owner || !mews_owned(control) ||
-	    mews_slabs_find(&control->slabs, block, &number) != MEWS_BLOCK_START ||
-	    !return_again(control, owner, block))
-		mews_return_slow_1(pool, block);
 }
 
 /* Changes the key of a lease. 0 or -EINVAL: it is none. */

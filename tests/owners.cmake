@@ -78,6 +78,6 @@ mews_owner_mutant(word-after-commit ${owned} [=["movq %%r11, (%[words],%%r10,8)\
 	"movq %%rax, %c[cur](%%rdx)\n"						\
 	MEWS_SEQ_END								\
 	"movq %%r11, (%[words],%%r10,8)\n\t"]=])
-mews_owner_mutant(lease-of-anybodys ${owned} [=["shrq $26, %[word]\n\t"
+mews_owner_mutant(lease-of-anybodys ${owned} [=["shrq $25, %[word]\n\t"
 			"cmpq %[tag], %[word]\n\t"
-			"jne 5f\n\t"]=] [=["shrq $26, %[word]\n\t"]=])
+			"jne 5f\n\t"]=] [=["shrq $25, %[word]\n\t"]=])

@@ -229,6 +229,56 @@ static void test_others_return(void **state)
 	end_owner_pool(pool, ended);
 }
 
+/*
+ * A mistake: others return an owner's leases while it ends. Of the two exactly one gets each block; what
+ * is told of it is another test's.
+ */
+#define LATE 16
+static void *late_block[LATE];
+static atomic_uint late_round, late_done;
+
+static void *return_late(void *unused)
+{
+	for (unsigned round = 1;; round++) {
+		while (atomic_load(&late_round) < round)
+			sched_yield();
+		if (atomic_load(&over))
+			return unused;
+		for (int i = 0; i < LATE; i++)
+			kind_calls.give(pool, late_block[i]);
+		atomic_store(&late_done, round);
+	}
+}
+
+static void test_late_returns(void **state)
+{
+	struct mews_owner *owner = new_owner("late");
+	struct mews_stats stats = { .size = sizeof(stats) };
+	pthread_t thread;
+
+	(void)state;
+	pool = owner_pool(COUNT);
+	atomic_store(&over, false);
+	atomic_store(&late_round, 0);
+	assert_int_equal(pthread_create(&thread, NULL, return_late, NULL), 0);
+	for (unsigned round = 1; round <= 500; round++) {
+		for (int i = 0; i < LATE; i++)
+			late_block[i] = owner_lease(pool, owner);
+		atomic_store(&late_round, round);
+		mews_owner_end(owner);
+		while (atomic_load(&late_done) < round)
+			sched_yield();
+		if (round % 50 == 0)
+			audit_out(pool, NULL, 0);
+	}
+	atomic_store(&over, true);
+	atomic_fetch_add(&late_round, 1);
+	pthread_join(thread, NULL);
+	mews_owner_destroy(owner);
+	assert_int_equal(mews_pool_stats(pool, &stats), 0);
+	end_owner_pool(pool, stats.owner_returns);
+}
+
 /* In the child the thread that forked goes on with its owner. */
 static void test_fork(void **state)
 {
@@ -376,6 +426,7 @@ const struct CMUnitTest owners_thread[] = {
 	cmocka_unit_test(test_scope_jumped_out_of),
 	cmocka_unit_test(test_scope_of_dead_thread),
 	cmocka_unit_test(test_others_return),
+	cmocka_unit_test(test_late_returns),
 	cmocka_unit_test(test_fork),
 	cmocka_unit_test(test_sampled),
 	cmocka_unit_test(test_orphans),

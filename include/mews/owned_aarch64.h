@@ -53,11 +53,11 @@ mews_seq_owned_lease(struct mews_bound bound, ptrdiff_t rseq)
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE(
 			"ldr x15, [%[words], x14, lsl #3]\n\t"
-			"lsr x15, x15, #26\n\t"
+			"lsr x15, x15, #25\n\t"
 			"cmp x15, %[tag]\n\t"
 			"b.ne 3f\n\t", "")
 		: [block] "=&r" (block)
-		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [tag] "r" (bound.lease_tag)
+		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [tag] "r" (bound.tag)
 		: "x13", "x14", "x15", "x16", "x17", "memory", "cc");
 	return block;
 }
@@ -162,7 +162,7 @@ mews_seq_owned_return(struct mews_bound bound, ptrdiff_t rseq, void *block)
 			"8:\n\t")
 		:
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [block] "r" (block),
-		  [tag] "r" (bound.return_tag)
+		  [tag] "r" (bound.tag)
 		: "x14", "x15", "x16", "x17", "memory", "cc"
 		: elsewhere);
 	return 1;

@@ -6,12 +6,12 @@
  *
  *   lease:  ... v <- [t - 8];  t <- t - 8
  *           at <- words + index(v) * 8
- *           [at] / 2^26 is not lease_tag? goto miss
+ *           [at] / 2^25 is not tag? goto miss
  *   commit: [c].cur <- t
  *
  *   return: ... t <- [c].cur
  *           at <- words + index(block) * 8
- *           [at] / 2^25 is not return_tag, or [t - 8] is block? goto elsewhere
+ *           [at] / 2^25 is not tag, or [t - 8] is block? goto elsewhere
  *           [at] <- key + t;  [t] <- block
  *   commit: [c].cur <- t + 8
  *
@@ -69,11 +69,11 @@ mews_seq_owned_lease(struct mews_bound bound, ptrdiff_t rseq)
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE(
 			"movq (%[words],%[at],8), %[word]\n\t"
-			"shrq $26, %[word]\n\t"
+			"shrq $25, %[word]\n\t"
 			"cmpq %[tag], %[word]\n\t"
 			"jne 5f\n\t", "")
 		: [block] "=&r" (block), [at] "=&r" (at), [word] "=&r" (word)
-		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [tag] "r" (bound.lease_tag)
+		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [tag] "r" (bound.tag)
 		: "rax", "rdx", "memory", "cc");
 	return block;
 }
@@ -174,7 +174,7 @@ mews_seq_owned_return(struct mews_bound bound, ptrdiff_t rseq, void *block)
 			"je %l[elsewhere]\n\t")
 		:
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [block] "r" (block),
-		  [tag] "r" (bound.return_tag)
+		  [tag] "r" (bound.tag)
 		: "rax", "rdx", "r10", "r11", "memory", "cc"
 		: elsewhere);
 	return 1;

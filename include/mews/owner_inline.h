@@ -33,8 +33,7 @@ struct mews_bound {
 	struct mews_owner *owner;
 	uint64_t words, by;     /* address of a word = words + mews_word_index(by, block) * 8 */
 	uint64_t key;           /* word = key + address of the slot */
-	uint64_t lease_tag;     /* = word / 2^26 of one that is not settled */
-	uint64_t return_tag;    /* = word / 2^25 of one that is not ended either */
+	uint64_t tag;           /* = word / 2^25, neither settled nor ended */
 };
 
 /* Stands behind the header of the first cache of zeros, and is all zeros in a pool without owners. */
@@ -48,8 +47,6 @@ extern "C" {
 
 /* What the hit path calls when there is no hit. Not for other callers. */
 MEWS_API void *mews_owner_lease_slow_1(struct mews_pool *pool, struct mews_owner *owner);
-MEWS_API void mews_owner_return_slow_1(struct mews_pool *pool, struct mews_owner *owner,
-				       void *block);
 
 #if defined(__cplusplus)
 }
@@ -74,8 +71,7 @@ mews_bind_key(struct mews_pool *pool, uint64_t key)
 	bound.words = words->words;
 	bound.by = words->by;
 	bound.key = key - (uintptr_t)pool;
-	bound.lease_tag = key >> 26;
-	bound.return_tag = key >> 25;
+	bound.tag = key >> 25;
 	return bound;
 }
 
@@ -107,7 +103,7 @@ static inline __attribute__((always_inline)) void mews_owner_return_inline(struc
 {
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_owned_return(bound, __rseq_offset, block), 0))
-		mews_owner_return_slow_1(bound.pool, bound.owner, block);
+		mews_return_slow_1(bound.pool, block);
 }
 
 #endif
