@@ -14,7 +14,8 @@ void *perf_arena_open(size_t block_size, size_t count)
 {
 	stride = ((block_size + 63) / 64 | 1) * 64;
 	length = (stride * count + (2u << 20) - 1) & ~(size_t)((2u << 20) - 1);
-	memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	memory = mmap(NULL, length, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory == MAP_FAILED)
 		return memory = NULL;
 	/* A refusal costs speed only. */

@@ -5,8 +5,9 @@
  *   DPDK_UNREGISTERED  it is not, which is what a thread gets that forgot: no cache
  *   DPDK_OWN_CACHE     it is not, and brings a cache of its own to each call
  *   DPDK_LCORE         the measured thread is one of the EAL's
- * and DPDK_OPS names what stands behind the caches: a ring or a stack. Invariant: the pool has as many blocks
- * as PERF_DPDK_BLOCKS says, which the runner sets to what a workload needs, as its users do.
+ * and DPDK_OPS names what stands behind the caches: a ring or a stack. Invariant: the pool has as
+ * many blocks as PERF_DPDK_BLOCKS says, which the runner sets to what a workload needs, as its
+ * users do.
  */
 #include <rte_errno.h>
 #include <rte_launch.h>
@@ -108,7 +109,8 @@ static inline void *dpdk_lease(struct rte_mempool *pool, struct rte_mempool_cach
 	return rte_mempool_generic_get(pool, &block, 1, cache) ? NULL : block;
 }
 
-static inline void dpdk_return(struct rte_mempool *pool, struct rte_mempool_cache *cache, void *block)
+static inline void dpdk_return(struct rte_mempool *pool, struct rte_mempool_cache *cache,
+			       void *block)
 {
 	rte_mempool_generic_put(pool, &block, 1, cache);
 }

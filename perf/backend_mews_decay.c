@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mews told to give unused memory back after one second and not after ten (layer 6): footprints only.
+ * mews told to give unused memory back after one second and not after ten (layer 6): for footprints
+ * only.
  */
 #define MEWS_DECAY_MS 1000
 #define BACKEND_CAN PERF_CAN_FILL

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What memory costs before anybody leases it (layer 6): the reasons behind the limit of growth, as
- * benches of their own. Registered by backends_shared.c. `backing/...`: the kernel backs a mapping,
- * in huge or base pages, by touch or by madvise, whole or 2 MiB at a time; `zero/...`: memory that is
- * there already is written from end to end, as the kernel zeroes it, and past the caches. Invariant:
- * reported are CPU nanoseconds for each 4 KiB, of the second time: the first one makes a virtual
- * machine's host back the memory.
+ * benches of their own. Registered by backends_shared.c. `backing/...`: the kernel backs a
+ * mapping, in huge or base pages, by touch or by madvise, whole or 2 MiB at a time; `zero/...`:
+ * memory that is there already is written from end to end, as the kernel zeroes it, and past the
+ * caches. Invariant: reported are CPU nanoseconds for each 4 KiB, of the second time: the first
+ * one makes a virtual machine's host back the memory.
  */
 #include "limits.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Blocks by the ten thousand on one thread (layer 6): what it costs to get them from the system, and
- * to read them in a random order. Called by main.c, in a process of its own for each backend.
+ * Blocks by the ten thousand on one thread (layer 6): what it costs to get them from the system,
+ * and to read them in a random order. Called by main.c, in a process of its own for each backend.
  */
 #include "workloads.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Footprint (layer 6): what many live blocks hold, and what is left of it when they are back and the
- * process is idle. Called by main.c. The runner starts each of these in a process of its own, since
- * an allocator keeps what an earlier bench left it.
+ * Footprint (layer 6): what many live blocks hold, and what is left of it when they are back and
+ * the process is idle. Called by main.c. The runner starts each of these in a process of its own,
+ * since an allocator keeps what an earlier bench left it.
  */
 #include "workloads.h"
 

@@ -21,8 +21,8 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
 
 /*
- * Runs body(arg) to its end on another thread: the backend's own kind where it has one. Aborts where
- * there is no thread to be had.
+ * Runs body(arg) to its end on another thread: the backend's own kind where it has one. Aborts
+ * where there is no thread to be had.
  */
 void perf_on_thread(const struct perf_backend *backend, void *(*body)(void *), void *arg);
 

@@ -62,9 +62,9 @@ static inline void *perf_ring_pop(struct perf_ring *ring)
 }
 
 /*
- * Waits a moment for the other side: spins first, then lets others run. Long enough that the other side
- * gets far: who looks too often takes the line from the one that writes it, each time, and then a
- * ring with nothing else to do is slower than one with an allocator behind it.
+ * Waits a moment for the other side: spins first, then lets others run. Long enough that the other
+ * side gets far: who looks too often takes the line from the one that writes it, each time, and
+ * then a ring with nothing else to do is slower than one with an allocator behind it.
  */
 static inline void perf_ring_wait(uint32_t *spins)
 {

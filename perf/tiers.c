@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a miss costs, by who serves it (layer 6): `miss/depot`, `miss/slab`, `miss/growth`. Registered
- * by backends_shared.c. A burst that is longer than a cache misses once a magazine; what it costs
- * beside the same number of hits, over the misses that the pool counted, is the price of one.
- * Invariant: each bench arranges that one tier serves, and skips where the pool's counts say that
- * it did not.
+ * What a miss costs, by who serves it (layer 6): `miss/depot`, `miss/slab`, `miss/growth`.
+ * Registered by backends_shared.c. A burst that is longer than a cache misses once a magazine;
+ * what it costs beside the same number of hits, over the misses that the pool counted, is the
+ * price of one. Invariant: each bench arranges that one tier serves, and skips where the pool's
+ * counts say that it did not.
  */
 #include "tiers.h"
 
@@ -138,8 +138,8 @@ static void *slab_thread(void *arg)
 }
 
 /*
- * Memory that this process has had before and gave back: what a virtual machine's host takes for a page
- * that it never saw is not counted.
+ * Memory that this process has had before and gave back: what a virtual machine's host takes for a
+ * page that it never saw is not counted.
  */
 static void *growth_thread(void *arg)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The measured loops (layer 6). Included once by each backend_*.c, which says before what its calls
- * are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block), LEASE_MANY(blocks, n),
- * RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not these; BACKEND_ENTER,
- * what a user would keep in a local variable; BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH,
- * BACKEND_AT_REST where it has these; and the functions backend_set_up, backend_tear_down,
- * backend_enter, backend_leave. No include guard: it is a body, not an interface.
- * Invariant: the loops of all backends differ in these words only.
+ * The measured loops (layer 6). Included once by each backend_*.c, which says before what its
+ * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
+ * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not
+ * these; BACKEND_ENTER, what a user would keep in a local variable; BACKEND_SET_UP_RESERVED,
+ * BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
+ * backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
+ * not an interface. Invariant: the loops of all backends differ in these words only.
  */
 #include "backend.h"
 #include "ring.h"
@@ -272,7 +272,8 @@ const struct perf_backend BACKEND_TABLE = {
 	.lease = lease_one, .give = give_one,
 	.set_up_reserved = BACKEND_SET_UP_RESERVED, .trim = BACKEND_TRIM,
 	.launch = BACKEND_LAUNCH, .at_rest = BACKEND_AT_REST,
-	.pair = pair, .pair_whole = pair_whole, .pair_untouched = pair_untouched, .burst = burst, .bulk = bulk,
+	.pair = pair, .pair_whole = pair_whole, .pair_untouched = pair_untouched,
+	.burst = burst, .bulk = bulk,
 	.bulk_touch = bulk_touch, .replace = replace, .serve = serve, .timed = timed, .fill = fill,
 	.produce = produce, .consume = consume,
 };

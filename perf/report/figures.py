@@ -72,7 +72,8 @@ class Results:
         peer = best(figures, MALLOCS + DPDKS)
         if peer and "ahead" in row.bar + row.title:
             decisive.append(peer[1])
-        return ("yes" if met else "NO") + (" ~" if any(self.noisy(row, n) for n in decisive) else "")
+        noise = " ~" if any(self.noisy(row, name) for name in decisive) else ""
+        return ("yes" if met else "NO") + noise
 
     def save(self, path, head):
         rows = {"|".join(key): dict(zip(("low", "median", "high"), quartiles(self.values(key))))
@@ -102,7 +103,8 @@ def compare(new, old):
         if not before or (bench, counter) not in steady or "mews" not in backend:
             continue
         if now["median"] > WORSE * before["median"] and now["low"] > before["high"]:
-            ratio = f"{now['median'] / before['median']:.2f} x" if before["median"] > 0 else "from 0"
-            lines.append(f"{bench.replace('*', backend)} {counter}: {before['median']:.4g} -> "
-                         f"{now['median']:.4g} ({ratio})")
+            was, is_now = before["median"], now["median"]
+            ratio = f"{is_now / was:.2f} x" if was > 0 else "from 0"
+            lines.append(f"{bench.replace('*', backend)} {counter}: {was:.4g} -> {is_now:.4g} "
+                         f"({ratio})")
     return lines

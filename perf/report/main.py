@@ -26,8 +26,9 @@ MARKS = ("<!-- tools/perf writes from here -->", "<!-- to here -->")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="tools/perf", description="Measures mews beside its limits"
-                                     " and its peers, and writes a report: Markdown, HTML, JSON.")
+    parser = argparse.ArgumentParser(prog="tools/perf", description="Measures mews beside its"
+                                     " limits and its peers, and writes a report: Markdown, HTML,"
+                                     " JSON.")
     parser.add_argument("--full", action="store_true",
                         help="more rounds, and each malloc tuned as well: about half an hour")
     parser.add_argument("--groups", metavar="A,B", help="only these: " + ",".join(GROUPS))
@@ -35,8 +36,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each group")
     parser.add_argument("--out", default=os.path.join(ROOT, "build", "perf-report"),
                         help="where report.md, report.html, report.json go (build/perf-report)")
-    parser.add_argument("--compare", metavar="OLD", help="an older report.json: tells what of mews is"
-                        " slower by a tenth and by more than the spread, and ends with 1")
+    parser.add_argument("--compare", metavar="OLD", help="an older report.json: tells what of mews"
+                        " is slower by a tenth and by more than the spread, and ends with 1")
     parser.add_argument("--docs", metavar="FILE", help="also writes the tables into this page,"
                         " between its two marks")
     parser.add_argument("--timeout", type=float, default=90, help="seconds a program may take")
@@ -76,11 +77,12 @@ def head_of(args, results, found, missing, seconds, waited):
             "Cycles": results.context.get("cycles", "unknown"),
             "mews": programs.commit(ROOT), "Versions": versions,
             "Not installed": ", ".join(missing) or "nothing",
-            "Measured": f"{time.strftime('%Y-%m-%d %H:%M')}, {seconds:.0f} s, by `{words}`; interleaved "
-                        f"runs, medians",
-            "Quiet": f"other processes and the host took {100 * shares[len(shares) // 2]:.1f} % of the CPUs "
-                     f"in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of {len(shares)}; "
-                     f"waited {waited:.0f} s; {results.left_out} repeated runs left out for lack of time",
+            "Measured": f"{time.strftime('%Y-%m-%d %H:%M')}, {seconds:.0f} s, by `{words}`; "
+                        f"interleaved runs, medians",
+            "Quiet": f"other processes and the host took {100 * shares[len(shares) // 2]:.1f} % of "
+                     f"the CPUs in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of "
+                     f"{len(shares)}; waited {waited:.0f} s; {results.left_out} repeated runs left "
+                     f"out for lack of time",
         },
         "commands": sorted({p.shown(f"^pair/{p.backends[0]}/") for p in found}),
         "mode": "full" if args.full else "quick",

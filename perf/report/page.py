@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report as one HTML page (layer 6): plots inside, nothing loaded from anywhere. Called by main.py."""
+"""The report as one HTML page (layer 6): plots inside, nothing loaded. Called by main.py."""
 import html
 import re
 
@@ -8,20 +8,20 @@ from rows import FUNCTION, GROUPS, INLINE, MALLOCS, ROWS, SIZES, TITLES
 from text import HEAD, lines_of, named, show, tally, without_empty
 
 NOTES = {
-    "single": "A block leased, its first line written, and returned; in core cycles. The dashed line is the "
-              "limit: an array a thread with no check and no safety, or what the row names.",
+    "single": "A block leased, its first line written, and returned; in core cycles. The dashed line "
+              "is the limit: an array a thread with no check and no safety, or what the row names.",
     "threads": "CPU time over operations: what more threads than CPUs cannot blur.",
-    "pass": "How near the two CPUs are changes by the minute, and moves these figures several times over: "
-            "so each run measures the ring alone beside it, and the ratio to that is what lasts.",
-    "tail": "Each operation by itself, timed by the time stamp counter, whose steps are what the lowest "
-            "figures are. Beyond them the scheduler's slices begin, the same for everybody.",
-    "misses": "What a lease or a return costs that does not find what it needs in the CPU's cache, by who "
-              "serves it. It happens once a magazine, or once a slab.",
+    "pass": "How near the two CPUs are changes by the minute, and moves these figures several times "
+            "over: so each run measures the ring alone beside it, and the ratio to that lasts.",
+    "tail": "Each operation by itself, timed by the time stamp counter, whose steps are what the "
+            "lowest figures are. Beyond them the scheduler's slices begin, the same for everybody.",
+    "misses": "What a lease or a return costs that does not find what it needs in the CPU's cache, "
+              "by who serves it. It happens once a magazine, or once a slab.",
     "churn": "Threads that start, lease and return 32 blocks one after the other, and end.",
     "growth": "Blocks from the system: the kernel zeroes each page, and that is nearly all of it.",
     "reads": "Independent reads of first lines in an order that no prefetcher knows.",
-    "footprint": "Memory of the process (PSS and hugetlb pages) beside what it had before. What is idle goes "
-                 "back by itself when decay_ms have passed: ten seconds by default.",
+    "footprint": "Memory of the process (PSS and hugetlb pages) beside what it had before. What is "
+                 "idle goes back by itself when decay_ms have passed: ten seconds by default.",
     "sizes": "The same three loops over blocks of other sizes.",
     "scaling": "Tables of a pool before it has blocks, on machines that hwloc describes.",
 }
@@ -44,7 +44,8 @@ h3 { font-size: 14px; margin: 0 0 8px; } small { color: #64748b; font-size: 12px
 td small { display: block; line-height: 1.1; }
 .wide { overflow-x: auto; padding: 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
-th, td { text-align: right; vertical-align: top; padding: 5px 10px; border-bottom: 1px solid #e2e8f0; white-space: nowrap;
+th, td { text-align: right; vertical-align: top; padding: 5px 10px; white-space: nowrap;
+  border-bottom: 1px solid #e2e8f0;
   font-variant-numeric: tabular-nums; }
 th { color: #64748b; font-weight: 600; background: #f8fafc; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 190px;
@@ -110,7 +111,8 @@ def line_plots(results, group):
                    plots.lines([text for _, text in QUANTILES], found, True, "percentile"))
     if group == "sizes":
         for bench, title in (("pair/*/size:{}/count:1", "pair, cycles"),
-                             ("burst_sizes/*/size:{}/count:64", "burst of 64, random, cycles a block"),
+                             ("burst_sizes/*/size:{}/count:64",
+                              "burst of 64, random, cycles a block"),
                              ("pair_whole/*/size:{}/count:1", "pair, every line written, cycles")):
             found = series(results, [bench.format(n) for n in SIZES], "cycles", DRAWN)
             yield title, plots.lines([f"{n:,}" for n in SIZES], found, True, "bytes a block")
@@ -164,7 +166,8 @@ def section(results, group):
         tables = html_table(*without_empty(HEAD, [line.cells() for line in lines]))
     else:
         return ""
-    return (f"<h2>{TITLES[group]}</h2><p>{NOTES[group]} <code>tools/perf --groups {group}</code></p>"
+    return (f"<h2>{TITLES[group]}</h2><p>{NOTES[group]} "
+            f"<code>tools/perf --groups {group}</code></p>"
             f'<div class="plots">{section_plots(results, group, lines)}</div>{tables}')
 
 
@@ -182,8 +185,8 @@ def page(results, head):
             f"<title>mews: performance</title><style>{STYLE}</style></head><body><main>"
             f"<h1>mews beside its limits and its peers</h1>"
             f'<dl class="facts card">{listed}</dl>'
-            f'<p class="key">{key}</p><p>A bar that is cut has an arrow. ~ marks a spread of more than '
-            f"20 % between runs.</p>"
+            f'<p class="key">{key}</p><p>A bar that is cut has an arrow. ~ marks a spread of '
+            f"more than 20 % between runs.</p>"
             + (f"<h2>Not reached</h2><ul>{''.join(unmet)}</ul>" if unmet else "")
             + "".join(section(results, group) for group in GROUPS)
             + (f"<h2>Problems</h2><ul>{problems}</ul>" if problems else "")

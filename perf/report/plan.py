@@ -25,8 +25,8 @@ BACKENDS = {  # of the groups that not all backends run
 }
 ALONE = ["churn", "growth", "reads", "footprint"]       # a process for each backend
 TOGETHER = ["footprint"]                                # several at once: no time is measured
-DPDK_BLOCKS = {"single": "2047", "sizes": "2047", "pass": "16383", "churn": "262143", "growth": "262143",
-               "reads": "262143", "footprint": "262143"}
+DPDK_BLOCKS = {"single": "2047", "sizes": "2047", "pass": "16383", "churn": "262143",
+               "growth": "262143", "reads": "262143", "footprint": "262143"}
 # Fresh starts of each bench in one run: a loop that leans on the forwarding of stores is in one of
 # two states of the CPU's predictors for as long as it lasts.
 REPETITIONS = {"single": 3, "misses": 3}

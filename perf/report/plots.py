@@ -26,6 +26,7 @@ COLOURS = {INLINE: "#1d4ed8", FUNCTION: "#60a5fa", "mews_workstation": "#93c5fd"
            "bare": "#0f172a", "mutex": "#94a3b8", "glibc": "#7c8ba1", "jemalloc": "#a855f7",
            "mimalloc": "#db2777", "tcmalloc": "#ea580c", "tbb": "#65a30d", "dpdk": "#0d9488",
            "dpdk_stack": "#5eead4"}
+HALO = patheffects.withStroke(linewidth=2.5, foreground="white")
 PEER, OTHER, LIMIT, BAR = "#f59e0b", "#cbd5e1", "#0f172a", "#15803d"
 
 
@@ -72,9 +73,9 @@ def bars(line, marks=()):
                   PEER if name == best_peer else OTHER)
         axes.barh(i, min(max(value, 0), cut), color=colour, height=0.72)
         text = show(value) + (" ~" if line.noisy(name) else "")
-        axes.text(min(max(value, 0), cut) + longest * 0.012, i,
-                  text + (" \N{RIGHTWARDS ARROW}" if value > cut else ""), va="center", fontsize=8.5,
-                  zorder=5, path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")])
+        text += " \N{RIGHTWARDS ARROW}" if value > cut else ""
+        axes.text(min(max(value, 0), cut) + longest * 0.012, i, text, va="center", fontsize=8.5,
+                  zorder=5, path_effects=[HALO])
     axes.set_yticks(range(len(rows)), [named(name) for name, _ in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, longest * 1.15 if longest > 0 else 1)

@@ -14,8 +14,7 @@ NOISY = 0.10            # of all CPUs: others' share from which a run counts as 
 def busy_seconds(path="/proc/stat"):
     """CPU seconds that were not idle since boot, time stolen by the host among them."""
     with open(path, encoding="ascii") as file:
-        user, nice, system, idle, iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
-    del idle, iowait
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / TICK
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The rows of the report (layer 6): which counter of which bench, its limit, and what mews must be.
 
-Called by plan.py, which runs what they name, and by figures.py, which fills them in. A bench is named
-with a * in the backend's place. A bar is a function of the row's medians by backend; it answers None
-where a figure that it needs is missing.
+Called by plan.py, which runs what they name, and by figures.py, which fills them in. A bench is
+named with a * in the backend's place. A bar is a function of the row's medians by backend; it
+answers None where a figure that it needs is missing.
 """
 
 PEERS = {  # malloc's name here, the library that is preloaded for it
@@ -187,12 +187,12 @@ def memory():
             "cycles", "cycles", "cycles_arena", "the best", ahead(0.02)),
         Row("footprint", "peak over the bytes leased, 200,000 of 4,096, 64 threads", many + "1",
             "peak_over_percent", "%", "", "<= 1", most(1)),
-        Row("footprint", "all returned, 2 s idle, decay_ms 1,000", many + "1", "idle_mib", "MiB", "",
-            "<= 16", most(16, DECAY), ours=("", DECAY)),
+        Row("footprint", "all returned, 2 s idle, decay_ms 1,000", many + "1", "idle_mib", "MiB",
+            "", "<= 16", most(16, DECAY), ours=("", DECAY)),
         Row("footprint", "one in 64 kept, 2 s idle, decay_ms 1,000", many + "64", "idle_mib", "MiB",
             "", "<= 160", most(160, DECAY), ours=("", DECAY)),
-        Row("footprint", "all returned, 2 s idle, the default decay of 10 s", many + "1", "idle_mib",
-            "MiB"),
+        Row("footprint", "all returned, 2 s idle, the default decay of 10 s", many + "1",
+            "idle_mib", "MiB"),
         Row("footprint", "all returned, after a trim", many + "1", "trimmed_mib", "MiB"),
         Row("footprint", "one in 64 kept, after a trim", many + "64", "trimmed_mib", "MiB"),
     ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tests of the report (layer 6), on figures that are made up; planted faults must be found.
 
-Called by CTest as perf/report. PERF_BENCH names the bench program, whose benches the rows must name.
+Called by CTest as perf_report. PERF_BENCH names the program whose benches the rows must name.
 """
 import contextlib
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report as Markdown (layer 6), and the cells that the page shows as well. Called by main.py."""
+"""The report as Markdown (layer 6), and the cells that the page shows too. Called by main.py."""
 from rows import DPDKS, GROUPS, MALLOCS, ROWS, TITLES, best
 
 HEAD = ["", "limit", "mews inline", "mews function", "best malloc", "best DPDK", "bar", "reached"]
@@ -88,8 +88,8 @@ def tables(results):
         if group == "single" and lines:
             out.append(f"The pair of every backend, cycles: {every_pair(results)}.\n")
         if group == "scaling" and results.scaling:
-            out.append(f"## {TITLES[group]}\n\n`tools/perf --groups {group}`: what a pool holds beside"
-                       f" its blocks.\n\n"
+            out.append(f"## {TITLES[group]}\n\n`tools/perf --groups {group}`: what a pool holds "
+                       f"beside its blocks.\n\n"
                        f"{scaling_table(results)}\n")
     return "\n".join(out)
 
@@ -105,7 +105,8 @@ def markdown(results, head):
     problems = "".join(f"- {problem}\n" for problem in sorted(results.problems))
     commands = "\n".join(f"    {command}" for command in head["commands"])
     reached, bars = tally(results)
-    return (f"# mews beside its limits and its peers\n\n{facts}\n- bars reached: {reached} of {bars}\n\n"
+    return (f"# mews beside its limits and its peers\n\n{facts}\n"
+            f"- bars reached: {reached} of {bars}\n\n"
             f"`~` marks a spread of more than 20 % between runs.\n\n{tables(results)}\n"
             + (f"## Problems\n\n{problems}\n" if problems else "")
             + f"## Commands\n\nA workload by hand, in the build directory's perf/:\n\n{commands}\n")
