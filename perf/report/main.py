@@ -34,6 +34,8 @@ def arguments():
     parser.add_argument("--groups", metavar="A,B", help="only these: " + ",".join(GROUPS))
     parser.add_argument("--programs", metavar="REGEX", help="only these programs")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each group")
+    parser.add_argument("--seconds", type=float, metavar="S", help="repeat runs only so long"
+                        f" ({QUICK_SECONDS}; {FULL_SECONDS} with --full); each runs once at least")
     parser.add_argument("--out", default=os.path.join(ROOT, "build", "perf-report"),
                         help="where report.md, report.html, report.json go (build/perf-report)")
     parser.add_argument("--compare", metavar="OLD", help="an older report.json: tells what of mews"
@@ -127,9 +129,10 @@ def main():
     found = [p for p in found if re.search(args.programs or "", p.name)]
     results = Results()
     results.groups = list(rounds)
-    quiet, start = Quiet(300 if args.full else 15), time.monotonic()
+    seconds = args.seconds or (FULL_SECONDS if args.full else QUICK_SECONDS)
+    quiet, start = Quiet(seconds / 10), time.monotonic()
     took = plan.measure(plan.tasks(found, rounds), results, quiet, args.timeout,
-                        FULL_SECONDS if args.full else QUICK_SECONDS)
+                        seconds)
     if "scaling" in rounds and not args.programs:
         plan.scaling(os.path.join(os.environ["PERF_BUILD"], "perf", "perf-bench"), results)
     head = head_of(args, results, found, missing, time.monotonic() - start, quiet.waited)
