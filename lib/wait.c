@@ -11,6 +11,7 @@
 #include "../numa/kernel.h"
 #include "drain.h"
 #include "ledger.h"
+#include "owned.h"
 #include "process.h"
 #include "wait.h"
 
@@ -28,6 +29,12 @@ struct waiter {
 	void *block;
 	int error;
 };
+
+static void hold(struct mews_control *control)
+{
+	atomic_fetch_add(&control->holders, 1);
+	atomic_fetch_add(&control->waiting.now, 1);
+}
 
 static int64_t now_ns(void)
 {
@@ -131,6 +138,16 @@ static void sleep_in_turn(struct waiter *w)
 		mews_waiters_change(w->queue, w->ticket, MEWS_TURN_WAITING, MEWS_TURN_LOOK);
 }
 
+/*
+ * A signal handler that interrupted the sleep has forked, and this is the child: its queue is a new one,
+ * and nobody holds its pool.
+ */
+static void enter_again(struct waiter *w)
+{
+	hold(w->control);
+	w->entered = false;
+}
+
 /* One step of a waiter that has a ticket. */
 static void take_turn(struct waiter *w)
 {
@@ -138,6 +155,8 @@ static void take_turn(struct waiter *w)
 
 	if (value >= MEWS_TURN_HANDED)
 		leave(w, NULL, 0);
+	else if (value == MEWS_TURN_EMPTY)
+		enter_again(w);
 	else if (value == MEWS_TURN_WAITING)
 		sleep_in_turn(w);
 	else if (mews_waiters_change(w->queue, w->ticket, MEWS_TURN_LOOK, MEWS_TURN_WAITING))
@@ -164,12 +183,6 @@ static void wait_in_turn(struct waiter *w)
 			w->entered = mews_waiters_enter(w->queue, &w->ticket);
 		(w->entered ? take_turn : wait_outside)(w);
 	}
-}
-
-static void hold(struct mews_control *control)
-{
-	atomic_fetch_add(&control->holders, 1);
-	atomic_fetch_add(&control->waiting.now, 1);
 }
 
 static void let_go(struct mews_control *control)
@@ -226,6 +239,16 @@ static struct mews_waiters *own_queue(const struct mews_control *control)
 			       control->plan.cpu_window[cpu < control->sides.count ? cpu : 0]);
 }
 
+/* A block of this CPU's cache. */
+static void *hit(struct mews_control *control)
+{
+	void *block;
+
+	if (!mews_owned(control))
+		return mews_seq_lease(control->pool, mews_rseq_offset);
+	return mews_owned_lease(control, &block, 1) ? block : NULL;
+}
+
 /* Unless others wait: they come first. */
 static void *lease_at_once(const struct waiter *w, int *error)
 {
@@ -234,7 +257,7 @@ static void *lease_at_once(const struct waiter *w, int *error)
 	*error = ENOBUFS;
 	if (mews_waiters_any(w->queue))
 		return NULL;
-	block = mews_seq_lease(w->control->pool, mews_rseq_offset);
+	block = hit(w->control);
 	if (!block)
 		return mews_lease_look(w->control, false, w->caller, error);
 	mews_tsan_acquire(block);

@@ -226,9 +226,12 @@ static bool signal_event(struct mews_waiting *waiting)
 void mews_waiters_notice(struct mews_control *control)
 {
 	struct mews_waiting *waiting = &control->waiting;
+	bool told = poke_all(waiting);
 
-	if (poke_all(waiting) || signal_event(waiting) ||
-	    now_ms() - atomic_load(&waiting->quiet_since) <= LINGER_MS)
+	/* Of several queues those who were told may be those who can't have this block. */
+	if (!told || waiting->queues > 1)
+		told |= signal_event(waiting);
+	if (told || now_ms() - atomic_load(&waiting->quiet_since) <= LINGER_MS)
 		return;
 	atomic_fetch_and(&control->detours, ~(uint32_t)MEWS_DETOUR_WAIT);
 	poke_all(waiting);

@@ -102,7 +102,8 @@ static void check_fails_at_once(struct mews_pool *pool)
 
 static void test_all_out(void **state)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_pool *pool;
 	void *block[BLOCKS + 1];
 
@@ -119,7 +120,8 @@ static void test_all_out(void **state)
 static void test_bytes_out(void **state)
 {
 	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 400,
-					   .page_policy = MEWS_PAGES_BASE };
+					   .page_policy = MEWS_PAGES_BASE,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_pool *pool;
 	void *block[400], *kept;
 	size_t count;
@@ -197,7 +199,8 @@ static void *trim_all(void *pool)
 /* A thread that is giving back the pool's only slab, no block of which is out. */
 static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	pthread_t thread;
 
 	*slow = mews_kernel_real;
@@ -307,7 +310,8 @@ static void test_waiter_beside_growth_that_fails(void **state)
 /* All of the pool's slabs are in others' hands: that is no lack of memory. */
 static void test_waits_for_slab(void **state)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 500 };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 500,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_kernel slow = mews_kernel_real;
 	struct mews_pool *pool;
 	void *block[500], *mine, *other;

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The queue of waiters: first come, first served; who leaves, is handed a block, or laps the ring. */
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
-#include "lib/waiters.h"
+#include "lib/control.h"
+#include "numa/kernel.h"
 #include "tests/support/threads.h"
 
 static struct mews_waiting waiting;
@@ -207,6 +215,108 @@ static void test_traffic(void **state)
 	assert_false(mews_waiters_any(queue));
 }
 
+/* Who waits on one node is no reason to keep from the eventfd what came back on another. */
+static void test_event_beside_waiters(void **state)
+{
+	static struct mews_control control;
+	uint64_t ticket, signals;
+	int event = eventfd(0, EFD_NONBLOCK);
+
+	control.waiting = waiting;
+	atomic_store(&control.waiting.event, (uint32_t)event + 1);
+	atomic_store(&control.waiting.armed, 1);
+	ticket = sleeping();
+	mews_waiters_notice(&control);
+	assert_int_equal(mews_waiters_value(queue, ticket), MEWS_TURN_LOOK);
+	assert_int_equal(read(event, &signals, sizeof(signals)), sizeof(signals));
+	mews_waiters_leave(queue, ticket);
+	close(event);
+	(void)state;
+}
+
+static struct mews_pool *pool;
+static volatile pid_t child = -1;
+static _Atomic int sleeps;
+
+static int told_of_sleep(uint32_t *word, uint32_t expected, const struct timespec *relative)
+{
+	sleeps += !relative || relative->tv_sec || relative->tv_nsec > 1000000;
+	return mews_kernel_real.futex_wait(word, expected, relative);
+}
+
+static void fork_here(int number)
+{
+	child = fork();
+	alarm(child ? 0 : 20);
+	(void)number;
+}
+
+static void *interrupt(void *thread)
+{
+	while (!sleeps)
+		usleep(1000);
+	usleep(10000);
+	pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	return NULL;
+}
+
+/* The child of a fork in a handler goes on where its parent slept: in a queue of its own. */
+static void test_fork_in_handler(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 1,
+					   .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_kernel table = mews_kernel_real;
+	pthread_t self = pthread_self(), thread;
+	struct timespec deadline;
+	void *block, *waited;
+	int status;
+
+	(void)state;
+	if (mews_tsan_active()) {
+		puts("skip: ThreadSanitizer does not know forks in handlers");
+		skip();
+	}
+	table.futex_wait = told_of_sleep;
+	mews_kernel = &table;
+	signal(SIGUSR1, fork_here);
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	block = mews_lease(pool);
+	assert_int_equal(pthread_create(&thread, NULL, interrupt, &self), 0);
+	deadline = threads_deadline(1);
+	waited = mews_lease_wait(pool, &deadline);
+	if (!child) {
+		status = waited || errno != ETIMEDOUT;
+		mews_return(pool, block);
+		_exit(status || mews_pool_dispose(pool));
+	}
+	assert_null(waited);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	mews_return(pool, block);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+	mews_kernel = &mews_kernel_real;
+}
+
+/* Where nobody waits, a lease that may wait is as fast as one that may not, with owners too. */
+static void test_hits(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .owners = 1,
+					   .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_stats before = { .size = sizeof(before) }, after = before;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	mews_return(pool, mews_lease(pool));
+	assert_int_equal(mews_pool_stats(pool, &before), 0);
+	for (int i = 0; i < 100; i++)
+		mews_return(pool, mews_lease_wait(pool, NULL));
+	assert_int_equal(mews_pool_stats(pool, &after), 0);
+	if (after.path == MEWS_PATH_RSEQ) /* this thread may be moved */
+		assert_in_range(after.lease_misses - before.lease_misses, 0, 50);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -215,6 +325,7 @@ int main(void)
 		TEST(test_nobody), TEST(test_in_order), TEST(test_who_leaves_is_passed_over),
 		TEST(test_poke_tells_the_first_only), TEST(test_a_look_is_passed_on),
 		TEST(test_the_ring_is_full), TEST(test_reset), TEST(test_traffic),
+		TEST(test_event_beside_waiters), TEST(test_fork_in_handler), TEST(test_hits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
