@@ -298,16 +298,38 @@ static void nested(void)
 	remove_group("outer");
 }
 
+static atomic_int highest;      /* enum mews_pressure that was told */
+
+static void tell(void *context, enum mews_pressure level, uint64_t bytes)
+{
+	(void)context;
+	(void)bytes;
+	if ((int)level > atomic_load(&highest))
+		atomic_store(&highest, (int)level);
+}
+
+/* memory.high refuses nothing; the pressure is told. */
 static void above_high(void)
 {
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = LARGE, .max_blocks = 102 * MIB / LARGE,
 		.page_policy = MEWS_PAGES_BASE,
 	};
+	static void *block[102 * MIB / LARGE];
 	struct mews_pool *pool;
+	double late;
 
 	mews_set_hard_limit(1024 * MIB);
-	CHECK(lease_all(&config, &pool) == 102 * MIB, "memory.high refuses nothing");
+	CHECK(mews_on_pressure(tell, NULL) == 0, "on_pressure");
+	CHECK(mews_pool_create(&config, &pool) == 0, "a pool");
+	CHECK(mews_lease_many(pool, block, config.max_blocks) == config.max_blocks,
+	      "memory.high refuses nothing: %s", strerror(errno));
+	for (late = threads_now() + 30; atomic_load(&highest) < MEWS_PRESSURE_MEDIUM;) {
+		CHECK(threads_now() < late, "the pressure told is %d", atomic_load(&highest));
+		threads_sleep(0.05);
+	}
+	mews_return_many(pool, block, config.max_blocks);
+	mews_off_pressure(tell, NULL);
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
 }
 
