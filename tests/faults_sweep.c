@@ -46,6 +46,23 @@ static void give_back(struct mews_pool *pool, size_t some)
 	mews_return_many(pool, blocks, kept);
 }
 
+/* All blocks are out: leases fail, or wait in vain; one comes back, and the eventfd may tell. */
+static void meet_limit(struct mews_pool *pool, size_t out)
+{
+	struct timespec soon = threads_deadline(2e-4);
+	int event = mews_pool_pressure_fd(pool);
+	void *block;
+
+	CHECK(event != -ESHUTDOWN && event != -EBADF, "eventfd: %s", strerror(-event));
+	CHECK(!mews_lease(pool), "a lease above the limit");
+	block = mews_lease_wait(pool, &soon);
+	CHECK(!block && (errno == ETIMEDOUT || errno == ENOMEM), "a wait in vain: %s",
+	      strerror(errno));
+	mews_return(pool, blocks[--out]);
+	blocks[out] = mews_lease_wait(pool, NULL);
+	CHECK(blocks[out], "a wait for a free block: %s", strerror(errno));
+}
+
 /*
  * Leases, returns, migrates: growth, exchange, caches that open and close. Kernel calls may
  * fail.
@@ -63,6 +80,8 @@ static void use(struct mews_pool *pool)
 		got = mews_lease_many(pool, blocks, COUNT);
 		if (got < COUNT)
 			check_errno("a bulk lease");
+		if (got == COUNT)
+			meet_limit(pool, got);
 		mews_return_many(pool, blocks, got);
 	}
 	give_back(pool, got);
