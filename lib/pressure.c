@@ -285,7 +285,7 @@ static bool look(void)
 		tell_all(wanted_back(&signs));
 	}
 	errno = saved;
-	return news;
+	return news || state.level >= MEWS_PRESSURE_MEDIUM;
 }
 
 bool mews_pressure_look(void)
