@@ -409,9 +409,14 @@ static bool is_due(struct mews_keeping *keeping, int64_t now, bool thread, int64
 		due = now;
 	else if (due == NEVER && !atomic_load(&keeping->asleep)) /* roused */
 		due = keeping->look;
-	if (due > now && due < *next)
+	if (due <= now) {
+		if (atomic_compare_exchange_strong(&keeping->busy, &idle, 1))
+			return true;
+		due = now + REST_NS; /* another step, or statistics */
+	}
+	if (due < *next)
 		*next = due;
-	return due <= now && atomic_compare_exchange_strong(&keeping->busy, &idle, 1);
+	return false;
 }
 
 /* A pool whose step is due, made busy; NULL and in *next when the next one is. */
@@ -486,6 +491,26 @@ static bool wanted(void)
 		if (!control->keeping.by_caller && control->keeping.decay_ms != MEWS_DECAY_NEVER)
 			return true;
 	return false;
+}
+
+#define PATIENCE_HOLD 200       /* turns: some 15 ms */
+
+bool mews_keeper_hold(struct mews_control *control)
+{
+	uint32_t idle = 0;
+	unsigned turn;
+
+	for (turn = 0; turn < PATIENCE_HOLD; turn++, idle = 0) {
+		if (atomic_compare_exchange_strong(&control->keeping.busy, &idle, 1))
+			return true;
+		mews_pause(turn);
+	}
+	return false;
+}
+
+void mews_keeper_resume(struct mews_control *control)
+{
+	atomic_store_explicit(&control->keeping.busy, 0, memory_order_release);
 }
 
 /* False where no pool wants the thread any more: it ends, and the next pool starts another. */

@@ -14,6 +14,13 @@ int mews_keeper_ensure(void);
 /* Whether there is a thread. */
 bool mews_keeper_runs(void);
 
+/*
+ * Keeps steps off this pool, so that none has blocks in its hands, until it is resumed. False where a
+ * step did not end in some milliseconds: it may be stopped for ever.
+ */
+bool mews_keeper_hold(struct mews_control *control);
+void mews_keeper_resume(struct mews_control *control);
+
 /* Waits for the step on this pool, which is in no list any more: none comes after it. */
 void mews_keeper_leave(struct mews_control *control);
 

@@ -181,15 +181,19 @@ MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats)
 {
 	struct mews_control *control = pool ? mews_control_of(pool) : NULL;
 	struct mews_stats full = { 0 };
+	bool held;
 	uint32_t i;
 
 	if (!pool || !stats || stats->size < sizeof(stats->size) || stats->size > 1 << 20)
 		return -EINVAL;
 	mews_keeper_ensure(); /* as in every control call: the child of a fork has none yet */
 	read_plan(control, &full);
+	held = mews_keeper_hold(control);
 	for (i = 0; i < full.nodes; i++)
 		count_window(control, i, &full.node[i]);
 	count_cpus(control, full.node);
+	if (held)
+		mews_keeper_resume(control);
 	add_up(&full);
 	read_events(control, &full);
 	read_waiting(&control->waiting, &full);
