@@ -21,9 +21,8 @@ endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND MEWS_BUILD_TOOLS)
 	mews_vm_test(nodes)
-	mews_vm_test(older-kernel)
-	foreach(machine oldest-kernel no-rseq no-memory gigantic eight sixteen-conformance sixteen-stress
-			hotplug containers)
+	foreach(machine older-kernel oldest-kernel no-rseq no-memory gigantic eight
+			sixteen-conformance sixteen-stress hotplug containers)
 		mews_vm_test(${machine} LABELS long TIMEOUT 1800)
 	endforeach()
 endif()
