@@ -4,6 +4,7 @@
  * whose handler runs on that thread every 10 to 50 us, or five times that; it keeps a few blocks over to
  * its next run, so that what it leased inside one operation is returned inside another.
  */
+#include <mews/inline.h>
 #include "stress.h"
 
 #include <errno.h>
@@ -94,12 +95,16 @@ static void *be_interrupted(void *argument)
 	return NULL;
 }
 
-/* Where each lease has its stack unwound, a handler takes so long that another would be due. */
+/*
+ * Where each lease has its stack unwound, or ThreadSanitizer looks on, a handler takes so long that
+ * another would be due.
+ */
 static void install(bool unwound)
 {
 	struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
 
 	least = unwound || kind->checks == MEWS_CHECKS_FULL ? 50000 : 10000;
+	least *= mews_tsan_active() ? 20 : 1;
 	sigemptyset(&action.sa_mask);
 	CHECK(sigaction(SIGRTMIN, &action, NULL) == 0, "sigaction");
 	block_signal(SIG_UNBLOCK);

@@ -128,8 +128,13 @@ endif()
 
 # Every kernel call refused, at every point.
 mews_suite(faults_sweep faults_sweep.c)
+set(long)
+if(MEWS_SANITIZE MATCHES "thread")
+	set(long long) # a minute and more for each
+endif()
 foreach(kind rseq fallback checked)
-	mews_run_test(suite/faults-${kind} LABELS suite TIMEOUT 300 COMMAND faults_sweep --kind ${kind})
+	mews_run_test(suite/faults-${kind} LABELS suite ${long} TIMEOUT 300
+		COMMAND faults_sweep --kind ${kind})
 endforeach()
 if(NOT MEWS_SANITIZE MATCHES "thread")
 	mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plant leak)
