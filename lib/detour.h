@@ -34,10 +34,4 @@ void mews_detour_settle(struct mews_control *control);
 /* Takes a reason away, from a control call. With the last one, caches open again as they miss. */
 void mews_detour_end(struct mews_control *control, enum mews_detour reason);
 
-static inline bool mews_detour_under_way(const struct mews_control *control)
-{
-	/* Sequentially consistent, after G1: see side.h. */
-	return atomic_load(&control->detours) != 0;
-}
-
 #endif

@@ -42,14 +42,6 @@ static struct {
 	void *context;
 } callback[CALLBACKS];
 
-static int64_t now_ns(void)
-{
-	struct timespec now = { 0 };
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* The level that use alone asks for; one that holds already asks for five points less. */
 static enum mews_pressure level_of_use(const struct mews_pressure_signs *signs,
 				       enum mews_pressure held)
@@ -269,7 +261,7 @@ static bool look(void)
 	struct mews_pressure_signs signs = { .high = state.high, .max = state.max };
 	enum mews_pressure before = state.level;
 	const struct timespec none = { 0 };
-	int64_t now = now_ns();
+	int64_t now = mews_kernel_now();
 	int saved = errno;
 	bool news;
 

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unwind.h>
 #include "../numa/kernel.h"
 #include "../numa/place.h"
@@ -142,14 +141,12 @@ struct moment {
 
 static void look_around(struct mews_samples *s, struct moment *moment)
 {
-	struct timespec now;
 	int saved = errno;
 	pid_t thread = mews_kernel->gettid();
 
 	moment->lease = OUT | (uint64_t)locate(s, moment->caller) << 32 |
 			(thread > 0 ? (uint32_t)thread : 0);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	moment->time = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	moment->time = (uint64_t)mews_kernel_now();
 	errno = saved;
 }
 

@@ -16,19 +16,11 @@
 #include <link.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "../numa/kernel.h"
 #include "../numa/place.h"
 #include "detour.h"
 #include "owner.h"
 #include "sites.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* A record's lease: the block, or the oversize lease, and its bytes. */
 static const void *lease_of(const struct mews_control *control, size_t number, uint64_t *bytes)
@@ -108,7 +100,7 @@ void mews_report(struct mews_control *control, enum mews_report_kind kind, const
 		return;
 	mews_slabs_find(&control->slabs, block, &number);
 	if (number != MEWS_NONE && mews_samples_look(&control->samples, number, &sample)) {
-		add_lease(control, &site, number, &sample, now_ns());
+		add_lease(control, &site, number, &sample, (uint64_t)mews_kernel_now());
 		finish(control, &site, sample.site);
 		report.site = &site;
 	}
@@ -178,7 +170,7 @@ static int tally_up(struct mews_control *control, struct tally *tally)
 
 	*tally = (struct tally) {
 		.length = (MEWS_SITES + 1) * sizeof(*tally->site),
-		.now = now_ns(),
+		.now = (uint64_t)mews_kernel_now(),
 	};
 	tally->length = (tally->length + 65535) & ~(size_t)65535;
 	tally->site = mews_place_reserve(tally->length, 65536);
@@ -252,7 +244,7 @@ static void tell_orphan(struct mews_control *control, void *context, size_t numb
 	void *block = mews_slabs_block(&control->slabs, (uint32_t)number);
 	struct mews_lease_site site = { 0 };
 	struct listener *listener = context;
-	struct mews_sample sample = { .time = now_ns() };
+	struct mews_sample sample = { .time = (uint64_t)mews_kernel_now() };
 	uint32_t same;
 
 	/* Behind the last block of a slab there are numbers without any. */
@@ -260,7 +252,7 @@ static void tell_orphan(struct mews_control *control, void *context, size_t numb
 	    !mews_owner_of(control, block).gone)
 		return;
 	mews_samples_look(&control->samples, number, &sample);
-	add_lease(control, &site, number, &sample, now_ns());
+	add_lease(control, &site, number, &sample, (uint64_t)mews_kernel_now());
 	finish(control, &site, sample.site);
 	site.estimate = 1;
 	listener->tell(listener->context, &site);

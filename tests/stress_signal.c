@@ -110,14 +110,22 @@ static void install(bool unwound)
 	block_signal(SIG_UNBLOCK);
 }
 
-static void run_signals(const struct stress *stress)
+/* Handlers leave the keeper little of the CPU: it looks less often. */
+static void open_interrupted(struct arena *arena, const struct stress *stress, size_t max_blocks,
+			     bool unwound)
 {
 	struct stress slow = *stress;
+
+	install(unwound);
+	slow.decay_ms = 10 * ARENA_DECAY_MS;
+	arena_open(arena, &slow, max_blocks);
+}
+
+static void run_signals(const struct stress *stress)
+{
 	struct arena arena;
 
-	install(false);
-	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
-	arena_open(&arena, &slow, 0);
+	open_interrupted(&arena, stress, 0, false);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	CHECK(atomic_load(&arena.operations) > 0, "no signal came"); /* few in an emulated machine */
 	printf("  %llu signals\n", (unsigned long long)atomic_load(&arena.operations));
@@ -127,12 +135,9 @@ static void run_signals(const struct stress *stress)
 /* The same with few blocks, so that handlers interrupt the slow path most of the time. */
 static void run_signals_slow(const struct stress *stress)
 {
-	struct stress slow = *stress;
 	struct arena arena;
 
-	install(false);
-	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
-	arena_open(&arena, &slow, 100);
+	open_interrupted(&arena, stress, 100, false);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	arena_close(&arena);
 }
@@ -155,12 +160,9 @@ static void *interrupted_or_drain(void *argument)
 
 static void run_signals_drain(const struct stress *stress)
 {
-	struct stress slow = *stress;
 	struct arena arena;
 
-	install(false);
-	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
-	arena_open(&arena, &slow, 0);
+	open_interrupted(&arena, stress, 0, false);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_drain);
 	arena_close(&arena);
 }
@@ -174,12 +176,9 @@ static void *interrupted_or_sample(void *argument)
 
 static void run_signals_sampled(const struct stress *stress)
 {
-	struct stress slow = *stress;
 	struct arena arena;
 
-	install(true);
-	slow.decay_ms = 10 * ARENA_DECAY_MS; /* handlers leave it little of the CPU */
-	arena_open(&arena, &slow, 0);
+	open_interrupted(&arena, stress, 0, true);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_sample);
 	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
 	arena.end = threads_now() + 0.1;
