@@ -16,6 +16,7 @@
 #include "limit.h"
 #include "owned.h"
 #include "owner.h"
+#include "pressure.h"
 #include "process.h"
 
 /* Milliseconds: a burst may come again within ten seconds, while a workstation's user wants memory. */
@@ -280,6 +281,18 @@ static int plan_and_build(struct mews_pool_config config,
 	}
 }
 
+/* What the first pool is told holds: the service manager has said it before the program began. */
+static void watch_pressure(const struct mews_environment *environment)
+{
+	static bool named;
+
+	mews_process_lock();
+	if (!named)
+		mews_pressure_watch(environment->watch, environment->trigger);
+	named = true;
+	mews_process_unlock();
+}
+
 static void tell_environment(struct mews_control *control,
 			     const struct mews_environment *environment)
 {
@@ -308,6 +321,7 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 	if (error)
 		return error;
 	mews_environment_read(&environment);
+	watch_pressure(&environment);
 	config.decay_ms = config.decay_ms ? config.decay_ms : environment.decay_ms;
 	error = plan_and_build(config, &environment, &control, &first_maximum);
 	if (error) {

@@ -80,7 +80,11 @@ void mews_environment_read(struct mews_environment *e)
 	const char *text;
 	int i;
 
-	*e = (struct mews_environment) { .mode = MEWS_MODE_AUTO };
+	*e = (struct mews_environment) {
+		.mode = MEWS_MODE_AUTO,
+		.watch = secure_getenv("MEMORY_PRESSURE_WATCH"),
+		.trigger = secure_getenv("MEMORY_PRESSURE_WRITE"),
+	};
 	for (i = 0; i < MEWS_ENVIRONMENT_VARIABLES; i++) {
 		text = secure_getenv(variables[i].name);
 		e->bad[i] = text && *text ? variables[i].read(text, e) : NULL;

@@ -31,6 +31,9 @@ enum source { WAKE, STALL, EVENTS, SOURCES };
 static struct pollfd source[SOURCES] = { { .fd = -1 }, { .fd = -1 }, { .fd = -1 } };
 static _Atomic uint32_t wake_event;     /* descriptor plus 1 */
 static _Atomic uint32_t busy;           /* a thread looks, or sleeps on the sources */
+static _Atomic bool named;              /* mews_pressure_watch has said what to watch */
+static char watch[PATH_MAX], trigger[256];
+static size_t trigger_length;
 static bool opened, stalled;            /* stalled: a trigger fired since the last look */
 static struct mews_limits limits = { .memory = MEWS_UNLIMITED, .memory_high = MEWS_UNLIMITED };
 static struct mews_pressure_state state;
@@ -112,7 +115,7 @@ static void close_source(enum source which)
 }
 
 /* A PSI file takes a trigger and then is polled for POLLPRI; a FIFO or a socket, for POLLIN. */
-static bool open_stall(const char *path, const char *trigger, size_t length)
+static bool open_stall(const char *path, const char *text, size_t length)
 {
 	struct stat stat;
 	int fd = mews_kernel->open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -124,7 +127,7 @@ static bool open_stall(const char *path, const char *trigger, size_t length)
 	source[STALL].fd = fd;
 	if (mews_kernel->fstat(fd, &stat) == 0 &&
 	    (!length || S_ISFIFO(stat.st_mode) ||
-	     mews_kernel->write(fd, trigger, length) == (ssize_t)length)) {
+	     mews_kernel->write(fd, text, length) == (ssize_t)length)) {
 		source[STALL].events = S_ISREG(stat.st_mode) ? POLLPRI : POLLIN;
 		return true;
 	}
@@ -132,17 +135,21 @@ static bool open_stall(const char *path, const char *trigger, size_t length)
 	return false;
 }
 
+void mews_pressure_watch(const char *path, const char *encoded)
+{
+	snprintf(watch, sizeof(watch), "%s", path ? path : "");
+	trigger_length = encoded ? decode_base64(encoded, trigger, sizeof(trigger)) : 0;
+	atomic_store(&named, true);
+}
+
 /* As systemd says where it says, see its Memory Pressure Handling; else the cgroup's; else all. */
 static void find_stall(void)
 {
-	const char *path = secure_getenv("MEMORY_PRESSURE_WATCH");
-	const char *encoded = secure_getenv("MEMORY_PRESSURE_WRITE");
-	char trigger[256], own[sizeof(limits.v2_directory) + 32];
+	char own[sizeof(limits.v2_directory) + 32];
 
-	if (path) {
-		if (strcmp(path, "/dev/null") != 0)
-			open_stall(path, trigger, encoded ? decode_base64(encoded, trigger,
-									  sizeof(trigger)) : 0);
+	if (watch[0]) {
+		if (strcmp(watch, "/dev/null") != 0)
+			open_stall(watch, trigger, trigger_length);
 		return;
 	}
 	snprintf(own, sizeof(own), "%s/memory.pressure", limits.v2_directory);
@@ -213,7 +220,7 @@ static void open_sources(void)
 {
 	struct mews_pressure_signs signs = { 0 };
 
-	if (opened)
+	if (opened || !atomic_load(&named))
 		return;
 	opened = true;
 	mews_limits_read("", 0, &limits);

@@ -38,6 +38,13 @@ bool mews_pressure_decide(struct mews_pressure_state *state, const struct mews_p
 			  int64_t now);
 
 /*
+ * What the environment said to watch, MEMORY_PRESSURE_WATCH and _WRITE, or NULL: looks open nothing before.
+ * Called once, by the thread that creates the first pool: getenv beside the program's setenv is a race, and
+ * no thread of ours may run it.
+ */
+void mews_pressure_watch(const char *path, const char *encoded);
+
+/*
  * Reads all sources, and tells the callbacks. True where memory is wanted back now. False where another
  * thread looks, or sleeps on the sources.
  */

@@ -225,15 +225,20 @@ static __attribute__((noinline, no_sanitize("thread"))) void use(const struct me
 	mews_kernel = table;
 }
 
+static struct mews_kernel stopping;
+
+/* Before there is any thread: afterwards one on its way out may read the table that is put in. */
+static __attribute__((constructor)) void fill_table(void)
+{
+	stopping = mews_kernel_real;
+	stopping.membarrier = stopping_membarrier;
+	stopping.madvise = stopping_madvise;
+	stopping.clock_gettime = stopping_clock;
+}
+
 static void run_stopped(const struct stress *stress)
 {
-	static struct mews_kernel table;
-
-	table = mews_kernel_real;
-	table.membarrier = stopping_membarrier;
-	table.madvise = stopping_madvise;
-	table.clock_gettime = stopping_clock;
-	use(&table);
+	use(&stopping);
 	for (unsigned long at = 1; at <= (stress->long_run ? 300 : 20); at++)
 		live_without_keeper(stress, at);
 	use(&mews_kernel_real);

@@ -118,11 +118,15 @@ static int tear_down(void **unused)
 {
 	(void)unused;
 	mews_off_pressure(tell, &told);
-	unsetenv("MEMORY_PRESSURE_WATCH");
-	unsetenv("MEMORY_PRESSURE_WRITE");
 	mews_pressure_child();
 	unlink(named("watch"));
 	return rmdir(directory);
+}
+
+static void watch(const char *path)
+{
+	mews_pressure_child(); /* all is closed */
+	mews_pressure_watch(path, "aGVsbG8K");
 }
 
 static void test_fifo(void **unused)
@@ -132,9 +136,7 @@ static void test_fifo(void **unused)
 
 	(void)unused;
 	assert_int_equal(mkfifo(named("watch"), 0600), 0);
-	setenv("MEMORY_PRESSURE_WATCH", name, 1);
-	setenv("MEMORY_PRESSURE_WRITE", "aGVsbG8K", 1);
-	mews_pressure_child();
+	watch(name);
 	mews_pressure_look();
 	assert_int_equal(mews_on_pressure(tell, &told), 0);
 	fd = open(name, O_WRONLY | O_CLOEXEC);
@@ -159,9 +161,7 @@ static void test_socket(void **unused)
 	strcpy(address.sun_path, named("watch"));
 	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(listener, 1), 0);
-	setenv("MEMORY_PRESSURE_WATCH", name, 1);
-	setenv("MEMORY_PRESSURE_WRITE", "aGVsbG8K", 1);
-	mews_pressure_child();
+	watch(name);
 	mews_pressure_look();
 	fd = accept(listener, NULL, NULL);
 	assert_true(fd >= 0);
@@ -195,8 +195,7 @@ static void test_sleep(void **unused)
 	uint32_t word = 0;
 
 	(void)unused;
-	setenv("MEMORY_PRESSURE_WATCH", "/dev/null", 1);
-	mews_pressure_child();
+	watch("/dev/null");
 	mews_pressure_look();
 	assert_true(mews_pressure_sleep(&word, 1, NULL)); /* the word is another already */
 	assert_true(mews_pressure_sleep(&word, 0, &step));
