@@ -18,6 +18,7 @@
 #include "owner.h"
 #include "pressure.h"
 #include "process.h"
+#include "sites.h"
 
 /* Milliseconds: a burst may come again within ten seconds, while a workstation's user wants memory. */
 #define DECAY_SERVER 10000
@@ -329,7 +330,7 @@ static int create(const struct mews_pool_config *given, struct mews_pool **pool)
 		return error;
 	}
 	mews_process_enter(control);
-	if (config.checks == MEWS_CHECKS_FULL && mews_pool_sample_leases(control->pool, 1))
+	if (config.checks == MEWS_CHECKS_FULL && mews_sites_record_callers(control))
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
 			    "no memory for the sites of leases: they are not recorded");
 	tell_degraded(control, &config, first_maximum);

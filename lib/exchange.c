@@ -151,11 +151,13 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 {
 	void *blocks[MEWS_MAGAZINE_MAX];
 	size_t magazine = control->plan.magazine, count;
+	uint32_t depth;
 
 	mews_count(pass->side, MEWS_EVENT_FOREIGN_RETURNS, 1);
-	mews_side_push(&control->sides, &pass->side->away, &block, 1, mews_report_bad, control);
+	depth = mews_side_push(&control->sides, &pass->side->away, &block, 1, mews_report_bad,
+			       control);
 	mews_notice(control);
-	if (mews_side_depth(&control->sides, &pass->side->away) < magazine)
+	if (depth < magazine)
 		return;
 	count = mews_side_pop(&control->sides, &pass->side->away, blocks, magazine);
 	give_mixed(control, pass->cpu, blocks, count);

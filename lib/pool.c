@@ -60,22 +60,20 @@ struct operation {
 	bool woken;                     /* its cache rested: what it looks for may be there */
 };
 
-static struct operation begin(struct mews_control *control)
+/* In place: a copy of words that were just written in smaller pieces waits for their stores. */
+static void begin(struct mews_control *control, struct operation *op)
 {
 	int cpu = mews_seq_cpu(mews_rseq_offset);
 	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
 		     (uint32_t)cpu < control->sides.count;
-	struct operation op;
 
-	op.pass = mews_pass_gate(control,
-				 known ? (uint32_t)cpu : mews_fence_current_cpu());
+	mews_pass_enter(control, known ? (uint32_t)cpu : mews_fence_current_cpu(), &op->pass);
 	/* Sequentially consistent, after G1: see side.h. */
-	op.state = atomic_load(&control->state);
-	op.detours = atomic_load(&control->detours);
-	op.cached = known && op.state == MEWS_LIVE && !op.detours;
-	op.woken = op.cached && mews_cache_rests(op.pass.side) &&
-		   mews_wake_cache(control, op.pass.cpu);
-	return op;
+	op->state = atomic_load(&control->state);
+	op->detours = atomic_load(&control->detours);
+	op->cached = known && op->state == MEWS_LIVE && !op->detours;
+	op->woken = op->cached && mews_cache_rests(op->pass.side) &&
+		    mews_wake_cache(control, op->pass.cpu);
 }
 
 /* In this order: the pool may be gone when its last operation has left. */
@@ -256,10 +254,12 @@ static size_t lease_armed(struct mews_control *control, struct operation *op, vo
 
 size_t mews_slow_lease(struct mews_control *control, void **blocks, size_t count, void *caller)
 {
-	struct operation op = begin(control);
+	struct operation op;
+	size_t got;
 	int error;
-	size_t got = lease_within(control, &op, blocks, count, caller, &error);
 
+	begin(control, &op);
+	got = lease_within(control, &op, blocks, count, caller, &error);
 	if (got < count && error == ENOBUFS && atomic_load(&control->waiting.event))
 		got += lease_armed(control, &op, blocks + got, count - got, caller, &error);
 	if (got < count) {
@@ -272,9 +272,10 @@ size_t mews_slow_lease(struct mews_control *control, void **blocks, size_t count
 
 void *mews_lease_look(struct mews_control *control, bool watch, void *caller, int *error)
 {
-	struct operation op = begin(control);
+	struct operation op;
 	void *block = NULL;
 
+	begin(control, &op);
 	if (watch && op.state != MEWS_DISPOSED)
 		watch_returns(control, &op);
 	lease_within(control, &op, &block, 1, caller, error);
@@ -284,9 +285,10 @@ void *mews_lease_look(struct mews_control *control, bool watch, void *caller, in
 
 void *mews_lease_accept(struct mews_control *control, uint32_t number, void *caller)
 {
-	struct operation op = begin(control);
 	void *block = mews_slabs_block(&control->slabs, number);
+	struct operation op;
 
+	begin(control, &op);
 	enter_all(control, &op, &block, 1, caller);
 	end(control, &op);
 	return block;
@@ -334,6 +336,7 @@ static void return_home(struct mews_control *control, struct operation *op, void
 	struct mews_side *side = op->pass.side;
 	void *blocks[MEWS_MAGAZINE_MAX];
 	size_t count;
+	uint32_t depth;
 
 	if (op->cached) {
 		mews_count(side, MEWS_EVENT_RETURN_MISSES, 1);
@@ -345,9 +348,9 @@ static void return_home(struct mews_control *control, struct operation *op, void
 		mews_stash(control, &block, 1);
 		return;
 	}
-	mews_side_push(&control->sides, &side->local, &block, 1, mews_report_bad, control);
+	depth = mews_side_push(&control->sides, &side->local, &block, 1, mews_report_bad, control);
 	mews_notice(control);
-	if (mews_side_depth(&control->sides, &side->local) <= control->plan.cache_capacity)
+	if (depth <= control->plan.cache_capacity)
 		return;
 	count = mews_side_pop(&control->sides, &side->local, blocks, control->plan.magazine);
 	if (count)
@@ -444,10 +447,12 @@ static bool return_block(struct mews_control *control, struct operation *op, voi
 
 void mews_slow_return(struct mews_control *control, void *const *blocks, size_t count)
 {
-	struct operation op = begin(control);
-	bool disposed = op.state == MEWS_DISPOSED;
+	struct operation op;
 	size_t back = 0, i, put;
+	bool disposed;
 
+	begin(control, &op);
+	disposed = op.state == MEWS_DISPOSED;
 	for (i = 0; i < count; i += put) {
 		put = (i && op.cached) || op.woken ?
 			mews_seq_return_many(control->pool, mews_rseq_offset, blocks + i,
@@ -479,13 +484,14 @@ MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block)
 static size_t return_magazines(struct mews_control *control, void *const *blocks, size_t count)
 {
 	size_t magazine = control->plan.magazine, done = 0, i;
-	struct operation op = begin(control);
-	uint32_t depot = control->plan.cpu_depot[op.pass.cpu];
-	uint32_t window = control->plan.cpu_window[op.pass.cpu];
-	uintptr_t lo = (uintptr_t)control->slabs.start +
-		       ((uintptr_t)window << control->slabs.window_shift);
-	uintptr_t differs;
+	struct operation op;
+	uintptr_t lo, differs;
+	uint32_t depot;
 
+	begin(control, &op);
+	depot = control->plan.cpu_depot[op.pass.cpu];
+	lo = (uintptr_t)control->slabs.start +
+		((uintptr_t)control->plan.cpu_window[op.pass.cpu] << control->slabs.window_shift);
 	while (op.cached && count - done >= magazine) {
 		for (differs = 0, i = 0; i < magazine; i++)
 			differs |= (uintptr_t)blocks[done + i] ^ lo;
@@ -541,7 +547,7 @@ MEWS_API void *mews_lease_sized(struct mews_pool *pool, size_t bytes)
 		mews_tsan_acquire(block);
 		return block;
 	}
-	op = begin(control);
+	begin(control, &op);
 	request.node = plan->window_node[plan->cpu_window[op.pass.cpu]];
 	request.bind = plan->nodes > 1;
 	if (op.state == MEWS_DISPOSED)

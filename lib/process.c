@@ -93,23 +93,29 @@ static bool frozen_for_me(struct mews_control *control)
 	       !pthread_equal(atomic_load_explicit(&forker, memory_order_relaxed), pthread_self());
 }
 
-struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
+/* Until the fork is over: then inside. A lease that gets its block keeps errno. */
+static __attribute__((noinline)) void wait_for_fork(struct mews_control *control, uint32_t cpu,
+						    struct mews_pass *pass)
 {
 	const struct timespec step = { .tv_nsec = 1000000 };
-	struct mews_pass pass;
 	int saved = errno;
 
-	inside++; /* before the gate: a handler between the two must not wait for this one's fork */
-	pass = mews_gate_enter(&control->sides, cpu);
-	while (__builtin_expect(frozen_for_me(control), 0)) {
-		mews_gate_leave(&pass);
+	do {
+		mews_gate_leave(pass);
 		mews_kernel->futex_wait((uint32_t *)&control->frozen, 1, &step);
-		pass = mews_gate_enter(&control->sides, cpu);
-	}
-	pass.generation = generation;
-	pass.nested = inside > 1;
-	errno = saved; /* a lease that gets its block keeps it */
-	return pass;
+		*pass = mews_gate_enter(&control->sides, cpu);
+	} while (frozen_for_me(control));
+	errno = saved;
+}
+
+void mews_pass_enter(struct mews_control *control, uint32_t cpu, struct mews_pass *pass)
+{
+	inside++; /* before the gate: a handler between the two must not wait for this one's fork */
+	*pass = mews_gate_enter(&control->sides, cpu);
+	if (__builtin_expect(frozen_for_me(control), 0))
+		wait_for_fork(control, cpu, pass);
+	pass->generation = generation;
+	pass->nested = inside > 1;
 }
 
 void mews_pass_end(struct mews_pass *pass)
@@ -250,6 +256,7 @@ static void in_child(void)
 	generation++;
 	mews_owner_child();
 	mews_keeper_child();
+	mews_samples_in_child();
 	cds_list_for_each_entry(control, &mews_process_pools, link)
 		revive(control);
 	if (copied) {

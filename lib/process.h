@@ -18,7 +18,14 @@ void mews_process_topology_release(void);
  * Passes the gate of a pool, after a fork that is under way on another thread: what the child gets a
  * copy of must not change while it is copied.
  */
-struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu);
+void mews_pass_enter(struct mews_control *control, uint32_t cpu, struct mews_pass *pass);
+static inline struct mews_pass mews_pass_gate(struct mews_control *control, uint32_t cpu)
+{
+	struct mews_pass pass;
+
+	mews_pass_enter(control, cpu, &pass);
+	return pass;
+}
 void mews_pass_end(struct mews_pass *pass);
 
 /* The pools of this process; only under the lock, which control calls and forks wait for. */

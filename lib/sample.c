@@ -19,6 +19,9 @@
 
 _Static_assert(MEWS_SITES < 1 << 16, "a site's number has 16 bits");
 
+/* The kernel's number of this thread, once it was asked for. */
+static __thread pid_t thread __attribute__((tls_model("initial-exec")));
+
 /* The frames from the caller of the library on. */
 struct walk {
 	void *caller;
@@ -122,12 +125,14 @@ static uint32_t site_of(struct mews_samples *s, void *const *stack, uint32_t dep
 	return 0;
 }
 
-/* Where the frames can't be unwound, the caller alone is the stack. */
+/* Where the frames can't be unwound, or shall not be, the caller alone is the stack. */
 static uint32_t locate(struct mews_samples *s, void *caller)
 {
 	struct walk walk = { .caller = caller };
 
-	_Unwind_Backtrace(take_step, &walk);
+	/* Relaxed: leases of this moment may be recorded either way. */
+	if (atomic_load_explicit(&s->stacks, memory_order_relaxed))
+		_Unwind_Backtrace(take_step, &walk);
 	if (!walk.depth)
 		walk.stack[walk.depth++] = caller;
 	return site_of(s, walk.stack, walk.depth);
@@ -142,12 +147,18 @@ struct moment {
 static void look_around(struct mews_samples *s, struct moment *moment)
 {
 	int saved = errno;
-	pid_t thread = mews_kernel->gettid();
 
+	if (thread <= 0)
+		thread = mews_kernel->gettid();
 	moment->lease = OUT | (uint64_t)locate(s, moment->caller) << 32 |
 			(thread > 0 ? (uint32_t)thread : 0);
 	moment->time = (uint64_t)mews_kernel_now();
 	errno = saved;
+}
+
+void mews_samples_in_child(void)
+{
+	thread = 0;
 }
 
 /* A block that was not chosen must not keep the record of an earlier lease. */

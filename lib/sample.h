@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sampled leases (layer 4): one lease in n is recorded with its stack, its thread and its time. Called
- * by pool.c for each lease and return while sampling is on, and by sites.c, which switches it and
+ * Sampled leases (layer 4): one lease in n is recorded with its stack, its thread and its time; a
+ * checked pool's, each with its caller until somebody asks for stacks. Called by pool.c for each lease and return while sampling is on, and by sites.c, which switches it and
  * reports. Invariant: while sampling is on, each lease and each return comes here (the caches are
  * closed: see detour.h), so that a record says «out» exactly while its lease is.
  *
@@ -35,6 +35,7 @@ struct mews_record {
 
 struct mews_samples {
 	_Atomic uint32_t one_in;        /* 0: off */
+	_Atomic uint32_t stacks;        /* unwound; else a site is the address of the call alone */
 	_Atomic uint32_t switching;     /* one control call at a time */
 	size_t records, length;
 	struct mews_record *record;     /* NULL until sampling is first switched on */
@@ -62,6 +63,9 @@ static inline uint32_t mews_samples_one_in(const struct mews_samples *samples)
 	/* Sequentially consistent, after G1: see side.h. */
 	return atomic_load(&samples->one_in);
 }
+
+/* In the child of a fork: its thread has another number. */
+void mews_samples_in_child(void);
 
 /*
  * Counts leases in *counter, and records those that are chosen: exactly one in each stretch of n that

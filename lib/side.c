@@ -75,8 +75,8 @@ static bool claim(struct mews_sides *sides, uint32_t number)
 			memory_order_relaxed, memory_order_relaxed);
 }
 
-void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
-		    size_t count, mews_bad_block *bad, void *context)
+uint32_t mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
+			size_t count, mews_bad_block *bad, void *context)
 {
 	uint32_t number[MEWS_MAGAZINE_MAX];
 	enum mews_verdict verdict;
@@ -89,8 +89,7 @@ void mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void 
 		else
 			bad(context, blocks[i], verdict);
 	}
-	if (n)
-		mews_tagstack_push_many(stack, sides->link, number, n);
+	return n ? mews_tagstack_push_many(stack, sides->link, number, n) : 0;
 }
 
 size_t mews_side_pop(struct mews_sides *sides, struct mews_tagstack *stack, void **blocks,

@@ -351,7 +351,7 @@ void mews_report_outstanding(struct mews_control *control, uint64_t out, uint64_
 	tally_close(&tally);
 }
 
-static int switch_on(struct mews_control *control, uint32_t one_in)
+static int switch_on(struct mews_control *control, uint32_t one_in, bool stacks)
 {
 	struct mews_samples *samples = &control->samples;
 	size_t records = mews_slabs_numbers(&control->slabs) + MEWS_OVERSIZE_ENTRIES;
@@ -365,8 +365,14 @@ static int switch_on(struct mews_control *control, uint32_t one_in)
 		mews_detour_begin(control, MEWS_DETOUR_SAMPLE);
 		mews_detour_settle(control); /* also where another reason was there before */
 	}
+	atomic_store_explicit(&samples->stacks, stacks, memory_order_relaxed); /* see locate() */
 	atomic_store(&samples->one_in, one_in);
 	return 0;
+}
+
+int mews_sites_record_callers(struct mews_control *control)
+{
+	return switch_on(control, 1, false);
 }
 
 static void switch_off(struct mews_control *control)
@@ -388,7 +394,7 @@ MEWS_API int mews_pool_sample_leases(struct mews_pool *pool, unsigned one_in)
 	if (atomic_exchange(&control->samples.switching, 1))
 		return -EBUSY;
 	if (one_in)
-		error = switch_on(control, one_in);
+		error = switch_on(control, one_in, true);
 	else
 		switch_off(control);
 	atomic_store(&control->samples.switching, 0);

@@ -61,8 +61,8 @@ static inline uint32_t mews_tagstack_depth(const struct mews_tagstack *stack, co
 	return mews_tagstack_depth_of(link, atomic_load_explicit(&stack->head, memory_order_acquire));
 }
 
-/* Pushes count numbers, number[0] deepest. */
-static inline void mews_tagstack_push_many(struct mews_tagstack *stack, mews_word *link,
+/* Pushes count numbers, number[0] deepest. Returns how many the stack holds then. */
+static inline uint32_t mews_tagstack_push_many(struct mews_tagstack *stack, mews_word *link,
 					   const uint32_t *number, size_t count)
 {
 	/* T3: acquires the top's link from T1, for its depth. */
@@ -85,6 +85,7 @@ static inline void mews_tagstack_push_many(struct mews_tagstack *stack, mews_wor
 	} while (!atomic_compare_exchange_weak_explicit(&stack->head, &head,
 			mews_tagstack_next_head(head, number[count - 1]),
 			memory_order_seq_cst, memory_order_acquire));
+	return depth;
 }
 
 static inline void mews_tagstack_push(struct mews_tagstack *stack, mews_word *link, uint32_t number)

@@ -47,7 +47,7 @@ struct mews_pool;
 enum mews_checks {
 	MEWS_CHECKS_AUTO,       /* FULL under AddressSanitizer and valgrind, else CHEAP */
 	MEWS_CHECKS_CHEAP,      /* address range at each return; double and interior returns at the slab */
-	/* Every lease and return against a ledger, each lease with its stack: a debugging aid. */
+	/* Every lease and return against a ledger, each lease with its call: a debugging aid. */
 	MEWS_CHECKS_FULL,
 };
 
@@ -239,7 +239,8 @@ MEWS_API long mews_keeper_step(unsigned budget_us);
  * a recorded lease costs a microsecond or two more. Switching off forgets the records, since from
  * then on nobody sees a return: report first. Another one_in keeps them.
  *
- * A pool with MEWS_CHECKS_FULL samples each lease from the start.
+ * A pool with MEWS_CHECKS_FULL records each lease from the start, by the address of the call alone: a
+ * stack is unwound once this was called.
  * 0; -EINVAL (NULL); -ENOMEM: no address space for the records; -EBUSY: another thread switches;
  * -ESHUTDOWN (disposed). Not from on_report.
  */

@@ -417,7 +417,10 @@ static void test_dispose_tells(void **state)
 	pool = other;
 }
 
-/* Full checks know each lease from the start, and say whose block was returned twice. */
+/*
+ * Full checks know each lease from the start, by its call, and say whose block was returned twice; the
+ * whole stack is there for the asking.
+ */
 static void test_misuse_names_the_site(void **state)
 {
 	struct mews_pool *other = pool;
@@ -434,6 +437,7 @@ static void test_misuse_names_the_site(void **state)
 	assert_int_equal(told.report.kind, MEWS_REPORT_DOUBLE_RETURN);
 	assert_non_null(told.report.site);
 	assert_true(made_in(&told.of_report, lease_here));
+	assert_int_equal(told.of_report.depth, 1);
 	assert_ptr_equal(told.of_report.block, block);
 	mews_return(pool, &block);
 	assert_int_equal(told.reports, 2);
@@ -444,6 +448,11 @@ static void test_misuse_names_the_site(void **state)
 	assert_ptr_equal(told.report.block, (char *)block + 8);
 	assert_true(told.report.site && made_in(&told.of_report, lease_there));
 	assert_ptr_equal(told.of_report.block, block);
+	mews_return(pool, block);
+	assert_int_equal(mews_pool_sample_leases(pool, 1), 0);
+	block = lease_here();
+	report();
+	assert_true(made_in(&told.site[0], lease_here) && told.site[0].depth > 1);
 	mews_return(pool, block);
 	assert_int_equal(mews_pool_dispose(pool), 0);
 	pool = other;
@@ -466,7 +475,11 @@ static void test_fork(void **state)
 		bool well = sampled() == 1;
 
 		mews_return(pool, block);
-		well = well && sampled() == 0 && !mews_pool_sample_leases(pool, 0);
+		well = well && sampled() == 0;
+		block = lease_here();
+		well = well && sampled() == 1 && told.site[0].thread == getpid();
+		mews_return(pool, block);
+		well = well && !mews_pool_sample_leases(pool, 0);
 		mews_return(pool, lease_here());
 		_exit(!well || atomic_load(&control->detours));
 	}
