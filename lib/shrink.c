@@ -181,7 +181,8 @@ static void carve_again(struct mews_slabs *s, struct mews_window *w, uint32_t sl
 /*
  * Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. They are
  * uncarved before the system call, so that others may carve as many elsewhere, were this thread to stop
- * there; where the call fails the pool is above its maximum by what they did.
+ * there: a window has address space for a slab more than the pool. Their bytes are claimed until it has
+ * ended, since the memory is. Where the call fails the pool is above its maximum by what they carved.
  */
 static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
 			 struct mews_trim *trim)

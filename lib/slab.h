@@ -175,10 +175,16 @@ size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks,
 void mews_slabs_put(struct mews_slabs *slabs, void *const *blocks, size_t count,
 		    mews_bad_block *bad, void *context);
 
-/* How many blocks the address space has room for, whatever the limit. */
+/*
+ * The most that the limit may be: what address space there is for, but for a slab a window, which stands
+ * in for one that is being given back.
+ */
 static inline uint64_t mews_slabs_room(const struct mews_slabs *s)
 {
-	return (uint64_t)s->windows * s->slabs * s->slab_blocks;
+	uint64_t slabs = s->slabs > 1 ? s->slabs - 1 : 1;
+	uint64_t room = s->windows * slabs * s->slab_blocks;
+
+	return room > s->plan->max_blocks ? room : s->plan->max_blocks;
 }
 
 /*

@@ -316,7 +316,10 @@ static void tell_max_blocks(struct mews_plan *plan, const struct input *in)
 			"; more than the hard limit, which then will not hold them" : "");
 }
 
-/* A window can hold the whole pool, unless address space is short: then all of them together. */
+/*
+ * A window can hold the whole pool and a slab more, which stands in for one that is being given back for
+ * however long; unless address space is short: then all of them together hold the pool.
+ */
 static void decide_max_blocks(struct mews_plan *plan, const struct input *in)
 {
 	uint64_t bound = window_bound(plan, in);
@@ -335,7 +338,7 @@ static void decide_max_blocks(struct mews_plan *plan, const struct input *in)
 			"a quarter of RLIMIT_AS" : "an eighth of 47 bits");
 		plan->max_blocks = room;
 	}
-	plan->window_bytes = least(bound, power_above(slabs_for(plan, plan->max_blocks)) *
+	plan->window_bytes = least(bound, power_above(slabs_for(plan, plan->max_blocks) + 1) *
 				   plan->slab_bytes);
 	plan->window_shift = (uint32_t)__builtin_ctzll(plan->window_bytes);
 	because(plan, "%u window%s of %s address space: one a node that gives memory", plan->nodes,

@@ -125,19 +125,20 @@ static void run_moves(const struct stress *stress)
 }
 
 /*
- * A keeper that is stopped at each nth of its kernel calls for good: leases go on. Not in the call that
- * gives a whole slab back: that slab is then out of use.
+ * A keeper that is stopped for good at each nth of its kernel calls, or of those that give a slab back:
+ * leases go on. The pool is one slab, so that what is stopped with it is all that there is.
  */
 #define STOPPED_BLOCKS 2000u
 
 static _Atomic unsigned long calls, stop_at;
-static _Atomic bool stopped, go_on;
+static _Atomic bool stopped, go_on, only_discards;
 static __thread bool is_keeper;
 static pthread_t keeper;
 
-static void stop_here(void)
+static void stop_here(bool discards)
 {
-	if (!is_keeper || atomic_fetch_add(&calls, 1) + 1 != atomic_load(&stop_at))
+	if (!is_keeper || (atomic_load(&only_discards) && !discards) ||
+	    atomic_fetch_add(&calls, 1) + 1 != atomic_load(&stop_at))
 		return;
 	atomic_store(&stopped, true);
 	while (!atomic_load(&go_on))
@@ -146,19 +147,25 @@ static void stop_here(void)
 
 static int stopping_membarrier(int cmd, unsigned flags, int cpu)
 {
-	stop_here();
+	stop_here(false);
 	return mews_kernel_real.membarrier(cmd, flags, cpu);
 }
 
 static int stopping_madvise(void *addr, size_t length, int advice)
 {
-	stop_here();
+	stop_here(false);
 	return mews_kernel_real.madvise(addr, length, advice);
+}
+
+static void *stopping_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	stop_here(true);
+	return mews_kernel_real.mmap(addr, length, prot, flags, fd, offset);
 }
 
 static int stopping_clock(clockid_t clock, struct timespec *now)
 {
-	stop_here();
+	stop_here(false);
 	return mews_kernel_real.clock_gettime(clock, now);
 }
 
@@ -188,7 +195,7 @@ static void check_leases(struct arena *arena)
 static void live_without_keeper(const struct stress *stress, unsigned long at)
 {
 	struct mews_pool_config config = kind_config();
-	struct arena arena = { .end = threads_now() + 5, .max_blocks = STOPPED_BLOCKS };
+	struct arena arena = { .end = threads_now() + 60, .max_blocks = STOPPED_BLOCKS };
 
 	atomic_store(&calls, 0);
 	atomic_store(&stop_at, at);
@@ -206,7 +213,11 @@ static void live_without_keeper(const struct stress *stress, unsigned long at)
 		size_t got = arena_lease_many(&arena, blocks, 500);
 
 		arena_give_many(&arena, blocks, got);
+		if (atomic_load(&only_discards)) /* of a slab that is all free */
+			threads_sleep(0.01);
 	}
+	CHECK(atomic_load(&stopped), "the keeper made no such call");
+	check_leases(&arena);
 	arena.end = threads_now() + 0.01;
 	threads_run(3, stress->seed + at, &arena, hand_worker);
 	arena_empty_mail(&arena);
@@ -233,13 +244,18 @@ static __attribute__((constructor)) void fill_table(void)
 	stopping = mews_kernel_real;
 	stopping.membarrier = stopping_membarrier;
 	stopping.madvise = stopping_madvise;
+	stopping.mmap = stopping_mmap;
 	stopping.clock_gettime = stopping_clock;
 }
 
 static void run_stopped(const struct stress *stress)
 {
 	use(&stopping);
+	atomic_store(&only_discards, false);
 	for (unsigned long at = 1; at <= (stress->long_run ? 300 : 20); at++)
+		live_without_keeper(stress, at);
+	atomic_store(&only_discards, true);
+	for (unsigned long at = 1; at <= (stress->long_run ? 20 : 3); at++)
 		live_without_keeper(stress, at);
 	use(&mews_kernel_real);
 }

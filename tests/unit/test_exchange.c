@@ -196,9 +196,13 @@ static void *trim_all(void *pool)
 	return mews_pool_trim(pool, 0, 0) ? pool : NULL;
 }
 
-/* A thread that is giving back the pool's only slab, no block of which is out. */
-static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool)
+/*
+ * A thread that is giving back the pool's only slab, no block of which is out. bounded: its bytes are all
+ * that a limit allows, so that there is no other slab meanwhile.
+ */
+static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool, bool bounded)
 {
+	struct mews_stats stats = { .size = sizeof(stats) };
 	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
 					   .decay_ms = MEWS_DECAY_NEVER };
 	pthread_t thread;
@@ -208,6 +212,9 @@ static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool)
 	mews_kernel = slow;
 	assert_int_equal(mews_pool_create(&config, pool), 0);
 	mews_return(*pool, mews_lease(*pool));
+	assert_int_equal(mews_pool_stats(*pool, &stats), 0);
+	if (bounded)
+		assert_int_equal(mews_pool_set_node_limit(*pool, 0, stats.backed_bytes), 0);
 	discarding = 0;
 	assert_int_equal(pthread_create(&thread, NULL, trim_all, *pool), 0);
 	while (!discarding)
@@ -215,11 +222,31 @@ static pthread_t start_trim(struct mews_kernel *slow, struct mews_pool **pool)
 	return thread;
 }
 
+/* Where no limit in bytes is in the way, another slab stands in for it, for all blocks of the pool. */
+static void test_goes_on_beside_trim(void **state)
+{
+	struct mews_kernel slow;
+	struct mews_pool *pool;
+	pthread_t trimmer;
+	void *block[BLOCKS];
+
+	(void)state;
+	held = 1;
+	trimmer = start_trim(&slow, &pool, false);
+	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
+	held = 0;
+	assert_int_equal(pthread_join(trimmer, NULL), 0);
+	assert_null(mews_lease(pool));
+	assert_int_equal(errno, ENOBUFS);
+	mews_return_many(pool, block, BLOCKS);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 static void test_waits_for_trim(void **state)
 {
 	struct mews_kernel slow;
 	struct mews_pool *pool;
-	pthread_t thread = start_trim(&slow, &pool);
+	pthread_t thread = start_trim(&slow, &pool, true);
 	void *mine = mews_lease(pool), *failed;
 
 	(void)state;
@@ -281,7 +308,7 @@ static void test_waiter_beside_trim(void **state)
 
 	(void)state;
 	held = 1;
-	trimmer = start_trim(&slow, &pool);
+	trimmer = start_trim(&slow, &pool, true);
 	waiter = start_waiter(&slow, pool);
 	assert_int_equal(pthread_join(trimmer, NULL), 0);
 	end_waiter(pool, waiter, start);
@@ -347,6 +374,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_all_out, set_up, tear_down),
 		cmocka_unit_test(test_bytes_out),
 		cmocka_unit_test_setup_teardown(test_growth_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_goes_on_beside_trim, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waits_for_trim, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waiter_beside_trim, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_waiter_beside_growth_that_fails, set_up,
