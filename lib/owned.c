@@ -21,8 +21,7 @@
 _Static_assert(offsetof(struct mews_cpu_cache, cur) == 0, "stlr has no offset");
 #endif
 _Static_assert(MEWS_BLOCK_SIZE_MAX == 1 << 26, "no shift is larger");
-_Static_assert((MEWS_WORD_SLOT & (8192 - 1) * (uint64_t)MEWS_CACHE_STRIDE) ==
-	       (8192 - 1) * (uint64_t)MEWS_CACHE_STRIDE, "a word holds any CPU's slots");
+_Static_assert(8192 * (uint64_t)MEWS_CACHE_STRIDE <= MEWS_WORD_SLOT, "a word holds any CPU's slots");
 
 /* Blocks are a stride apart, and more at the end of a cell: no two in one step of 2^shift. */
 static unsigned shift_of(const struct mews_plan *plan)
@@ -69,7 +68,9 @@ void *mews_owned_block_at(const struct mews_control *control, uint64_t group, un
 
 bool mews_owned_lies(const struct mews_control *control, uint64_t word, const void *block)
 {
-	const char *slot = (const char *)control->pool + (word & MEWS_WORD_SLOT);
+	/* Half of the address: the caches span less than 4 GiB. */
+	const char *slot = (const char *)control->pool +
+		(uint32_t)((word & MEWS_WORD_SLOT) - (uintptr_t)control->pool);
 	const struct mews_cpu_cache *cache = (const struct mews_cpu_cache *)
 		((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1));
 

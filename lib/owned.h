@@ -18,10 +18,10 @@
 
 #include "control.h"
 
-#define MEWS_WORD_ENDED (UINT64_C(1) << 25)     /* and came back when its owner ended */
-#define MEWS_WORD_SETTLED (UINT64_C(1) << 26)   /* it is free, whatever lies in the slot */
-#define MEWS_WORD_SLOT (MEWS_WORD_ENDED - 8)
-#define MEWS_WORD_KEY_SHIFT 27
+#define MEWS_WORD_ENDED UINT64_C(1)             /* and came back when its owner ended */
+#define MEWS_WORD_SETTLED (UINT64_C(1) << 32)   /* it is free, whatever lies in the slot */
+#define MEWS_WORD_SLOT (MEWS_WORD_SETTLED - 8)
+#define MEWS_WORD_KEY_SHIFT 33
 #define MEWS_WORD_KEY (~UINT64_C(0) << MEWS_WORD_KEY_SHIFT)
 #define MEWS_NOBODY (UINT64_C(1) << MEWS_WORD_KEY_SHIFT) /* the key of leases without an owner */
 

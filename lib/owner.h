@@ -35,7 +35,7 @@ enum mews_owner_state {
 };
 
 struct mews_owner {
-	_Alignas(64) uint64_t key; /* first: owner_inline.h reads it. { generation, index } << 27 */
+	_Alignas(64) uint64_t key; /* first: owner_inline.h reads it. { generation, index } << 33 */
 	_Atomic uint32_t state;
 	uint32_t busy;          /* its user changes groups: a signal handler must not */
 	struct mews_group *group; /* [capacity] a hash table: first, or a mapping */

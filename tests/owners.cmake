@@ -67,9 +67,9 @@ if(NOT CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64)
 	return()
 endif()
 set(owned include/mews/owned_x86_64.h)
-mews_owner_mutant(word-of-another-slot ${owned} [=["leaq (%[key],%%rax), %%r11\n\t"]=]
-	[=["leaq 8(%[key],%%rax), %%r11\n\t"]=])
-mews_owner_mutant(word-after-commit ${owned} [=["movq %%r11, (%[words],%%r10,8)\n\t"					\
+mews_owner_mutant(word-of-another-slot ${owned} [=["movl %%eax, (%[words],%%r10,8)\n\t")]=]
+	[=["movl %%eax, (%[words],%%r10,8)\n\taddl $8, (%[words],%%r10,8)\n\t")]=])
+mews_owner_mutant(word-after-commit ${owned} [=[write									\
 	"movq %[block], (%%rax)\n\t"						\
 	"addq $8, %%rax\n\t"							\
 	"movq %%rax, %c[cur](%%rdx)\n"						\
@@ -77,7 +77,6 @@ mews_owner_mutant(word-after-commit ${owned} [=["movq %%r11, (%[words],%%r10,8)\
 	"addq $8, %%rax\n\t"							\
 	"movq %%rax, %c[cur](%%rdx)\n"						\
 	MEWS_SEQ_END								\
-	"movq %%r11, (%[words],%%r10,8)\n\t"]=])
-mews_owner_mutant(lease-of-anybodys ${owned} [=["shrq $25, %[word]\n\t"
-			"cmpq %[tag], %[word]\n\t"
-			"jne 5f\n\t"]=] [=["shrq $25, %[word]\n\t"]=])
+	"subq $8, %%rax\n\t" write]=])
+mews_owner_mutant(lease-of-anybodys ${owned} [=["cmpl %k[tag], 4(%[words],%[at],8)\n\t"
+			"jne 5f\n\t"]=] [=["cmpl %k[tag], 4(%[words],%[at],8)\n\t"]=])

@@ -53,7 +53,7 @@ mews_seq_owned_lease(struct mews_bound bound, ptrdiff_t rseq)
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE(
 			"ldr x15, [%[words], x14, lsl #3]\n\t"
-			"lsr x15, x15, #25\n\t"
+			"lsr x15, x15, #32\n\t"
 			"cmp x15, %[tag]\n\t"
 			"b.ne 3f\n\t", "")
 		: [block] "=&r" (block)
@@ -63,7 +63,7 @@ mews_seq_owned_lease(struct mews_bound bound, ptrdiff_t rseq)
 }
 
 #define MEWS_SEQ_WRITE_LEASE							\
-	"add x15, %[key], x17\n\t"						\
+	"add x15, %[key], w17, uxtw\n\t"						\
 	"str x15, [x14]\n\t"
 
 /* The same, if it is one of the eight blocks of group. */
@@ -110,9 +110,9 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE("",
 			"ldr x15, [x14]\n\t"
-			"tst x15, #0x2000000\n\t"
+			"tst x15, #1\n\t"
 			"csel x15, x15, xzr, ne\n\t"
-			"orr x15, x15, #0x4000000\n\t"
+			"orr x15, x15, #0x100000000\n\t"
 			"str x15, [x14]\n\t")
 		: [block] "=&r" (block)
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS
@@ -135,7 +135,7 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	"6:\tlsr x14, %[block], %[by]\n\t"					\
 	"add x14, %[words], x14, lsl #3\n\t"					\
 	check									\
-	"add x15, %[key], x17\n\t"						\
+	"add x15, %[key], w17, uxtw\n\t"						\
 	"str x15, [x14]\n\t"							\
 	"stlr %[block], [x17]\n\t"						\
 	"add x17, x17, #8\n\t"							\
@@ -151,7 +151,7 @@ mews_seq_owned_return(struct mews_bound bound, ptrdiff_t rseq, void *block)
 	__asm__ goto (
 		MEWS_SEQ_OWNED_RETURN(
 			"ldr x15, [x14]\n\t"
-			"lsr x15, x15, #25\n\t"
+			"lsr x15, x15, #32\n\t"
 			"cmp x15, %[tag]\n\t"
 			"b.eq 7f\n\t"
 			"b %l[elsewhere]\n"

@@ -6,18 +6,20 @@
  *
  *   lease:  ... v <- [t - 8];  t <- t - 8
  *           at <- words + index(v) * 8
- *           [at] / 2^25 is not tag? goto miss
+ *           high half of [at] is not tag? goto miss
  *   commit: [c].cur <- t
  *
  *   return: ... t <- [c].cur
  *           at <- words + index(block) * 8
- *           [at] / 2^25 is not tag, or [t - 8] is block? goto elsewhere
- *           [at] <- key + t;  [t] <- block
+ *           high half of [at] is not tag, or [t - 8] is block? goto elsewhere
+ *           low half of [at] <- low half of t;  [t] <- block
  *   commit: [c].cur <- t + 8
  *
  * The word tells a slot, and the block is out if it does not lie there. So a lease of the owner's own
  * last block need not write it, and a word that was written by a run that was aborted then, or whose
  * thread died there, is no harm.
+ * A return of the owner's own lease changes the half of the word that tells the slot, and no more: it has
+ * looked at the other. Two operations less in each of the two.
  * An index is a shift by what the pool's stride is; as a product and a constant shift, since a shift by
  * a register is three operations here, which wait for the flags, and costs a pair a cycle.
  */
@@ -64,22 +66,21 @@ static inline __attribute__((always_inline)) void *
 mews_seq_owned_lease(struct mews_bound bound, ptrdiff_t rseq)
 {
 	struct mews_pool *pool = bound.pool;
-	void *block, *at, *word;
+	void *block, *at;
 
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE(
-			"movq (%[words],%[at],8), %[word]\n\t"
-			"shrq $25, %[word]\n\t"
-			"cmpq %[tag], %[word]\n\t"
+			"cmpl %k[tag], 4(%[words],%[at],8)\n\t"
 			"jne 5f\n\t", "")
-		: [block] "=&r" (block), [at] "=&r" (at), [word] "=&r" (word)
+		: [block] "=&r" (block), [at] "=&r" (at)
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [tag] "r" (bound.tag)
 		: "rax", "rdx", "memory", "cc");
 	return block;
 }
 
 #define MEWS_SEQ_WRITE_LEASE							\
-	"leaq (%[key],%%rax), %[word]\n\t"					\
+	"movl %%eax, %k[word]\n\t"						\
+	"addq %[key], %[word]\n\t"						\
 	"movq %[word], (%[words],%[at],8)\n\t"
 
 /* The same, if it is one of the eight blocks of group. */
@@ -127,10 +128,10 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	__asm__ volatile (
 		MEWS_SEQ_OWNED_LEASE("",
 			"movq (%[words],%[at],8), %[word]\n\t"
-			"btq $25, %[word]\n\t"
+			"btq $0, %[word]\n\t"
 			"jc 6f\n\t"
 			"xorl %k[word], %k[word]\n"
-			"6:\torq $0x4000000, %[word]\n\t"
+			"6:\tbtsq $32, %[word]\n\t"
 			"movq %[word], (%[words],%[at],8)\n\t")
 		: [block] "=&r" (block), [at] "=&r" (at), [word] "=&r" (word)
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS
@@ -138,7 +139,7 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	return block;
 }
 
-#define MEWS_SEQ_OWNED_RETURN(check)						\
+#define MEWS_SEQ_OWNED_RETURN(check, write)					\
 	MEWS_SEQ_BEGIN_IN("%%rdx")						\
 	"movq %[block], %%rax\n\t"						\
 	"subq %c[lo](%%rdx), %%rax\n\t"						\
@@ -151,8 +152,7 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	"imulq %[block], %%r10\n\t"						\
 	"shrq $26, %%r10\n\t"							\
 	check									\
-	"leaq (%[key],%%rax), %%r11\n\t"					\
-	"movq %%r11, (%[words],%%r10,8)\n\t"					\
+	write									\
 	"movq %[block], (%%rax)\n\t"						\
 	"addq $8, %%rax\n\t"							\
 	"movq %%rax, %c[cur](%%rdx)\n"						\
@@ -166,16 +166,15 @@ mews_seq_owned_return(struct mews_bound bound, ptrdiff_t rseq, void *block)
 
 	__asm__ goto (
 		MEWS_SEQ_OWNED_RETURN(
-			"movq (%[words],%%r10,8), %%r11\n\t"
-			"shrq $25, %%r11\n\t"
-			"cmpq %[tag], %%r11\n\t"
+			"cmpl %k[tag], 4(%[words],%%r10,8)\n\t"
 			"jne %l[elsewhere]\n\t"
 			"cmpq %[block], -8(%%rax)\n\t"
-			"je %l[elsewhere]\n\t")
+			"je %l[elsewhere]\n\t",
+			"movl %%eax, (%[words],%%r10,8)\n\t")
 		:
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [block] "r" (block),
 		  [tag] "r" (bound.tag)
-		: "rax", "rdx", "r10", "r11", "memory", "cc"
+		: "rax", "rdx", "r10", "memory", "cc"
 		: elsewhere);
 	return 1;
 elsewhere:
@@ -189,7 +188,10 @@ mews_seq_owned_return_any(struct mews_bound bound, ptrdiff_t rseq, void *block)
 	struct mews_pool *pool = bound.pool;
 
 	__asm__ goto (
-		MEWS_SEQ_OWNED_RETURN("")
+		MEWS_SEQ_OWNED_RETURN("",
+			"movl %%eax, %%r11d\n\t"
+			"addq %[key], %%r11\n\t"
+			"movq %%r11, (%[words],%%r10,8)\n\t")
 		:
 		: MEWS_SEQ_INPUTS, MEWS_SEQ_OWNED_INPUTS, [block] "r" (block)
 		: "rax", "rdx", "r10", "r11", "memory", "cc"

@@ -41,7 +41,7 @@ MEWS_API struct mews_owner *mews_owner_thread(void);
 /*
  * As mews_lease, under owner. NULL and errno as there, and: EINVAL (no owner, or a pool without
  * owners), ENOMEM also where the owner's own table cannot grow, EBUSY (in a signal handler that
- * interrupted this owner's use). A hit costs two cycles more than without an owner.
+ * interrupted this owner's use). A pair of hits costs a cycle or two more than one without an owner.
  */
 MEWS_API void *mews_owner_lease(struct mews_pool *pool, struct mews_owner *owner);
 

@@ -5,8 +5,8 @@
  *
  * Every block of a pool with owners has a word, in a table beside the blocks:
  *
- *   bit 63 .. 27   26        25      24 .. 3
- *       owner      settled   ended   slot, from pool
+ *   bit 63 .. 33   32        31 .. 3                         0
+ *       owner      settled   slot: low half of its address   ended
  *
  * The slot is one of a cache, or 0, which is none. The block is out exactly if it does not lie in that
  * slot, and its word is not settled. So a return changes the word, before it commits, to the slot into
@@ -32,8 +32,8 @@ struct mews_bound {
 	struct mews_pool *pool;
 	struct mews_owner *owner;
 	uint64_t words, by;     /* address of a word = words + mews_word_index(by, block) * 8 */
-	uint64_t key;           /* word = key + address of the slot */
-	uint64_t tag;           /* = word / 2^25, neither settled nor ended */
+	uint64_t key;           /* word = key + low half of the slot's address */
+	uint64_t tag;           /* = high half of a word that is not settled */
 };
 
 /* Stands behind the header of the first cache of zeros, and is all zeros in a pool without owners. */
@@ -70,8 +70,8 @@ mews_bind_key(struct mews_pool *pool, uint64_t key)
 	bound.owner = NULL;
 	bound.words = words->words;
 	bound.by = words->by;
-	bound.key = key - (uintptr_t)pool;
-	bound.tag = key >> 25;
+	bound.key = key;
+	bound.tag = key >> 32;
 	return bound;
 }
 
