@@ -3,7 +3,8 @@
  * Pools in containers: control groups (v2) whose CPUs, nodes, quota and memory are limited, also while
  * the pool works. Each scenario runs in a child within a group of its own; nobody may be killed
  * for memory. Wants to be root, and all controllers: for the machine that run boots.
- * --plant greedy: a pool that was told to take more than its group has, which must be found.
+ * --plant greedy: a pool that was told to take more than its group has; --plant idle: a pool that
+ * the keeper leaves alone. These must be found.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 #define LARGE 65536
 
 static struct nodes nodes;
-static bool greedy;
+static bool greedy, idle;       /* planted */
 static const struct stress *settings;
 
 /* Writes a value into a group's file; group is a path below the root, "a" or "a/b". */
@@ -275,11 +276,49 @@ static void within_200(void)
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
 }
 
+struct churn {
+	struct mews_pool *pool;
+	double end;
+	atomic_uint refused;
+};
+
+/* Together the threads ask for twice what the group may have, and write all that they get. */
+static void *churn_worker(void *argument)
+{
+	struct worker *worker = argument;
+	struct churn *churn = worker->shared;
+	void *block[800];
+
+	while (threads_now() < churn->end || !atomic_load(&churn->refused)) {
+		size_t asked = 1 + rng_below(&worker->rng, 800);
+		size_t count = mews_lease_many(churn->pool, block, asked);
+
+		for (size_t i = 0; i < count; i++)
+			memset(block[i], 1, LARGE);
+		mews_return_many(churn->pool, block, count);
+		atomic_fetch_add(&churn->refused, count < asked);
+		if (rng_below(&worker->rng, 4) == 0)
+			mews_pool_trim(churn->pool, 0, 2000);
+	}
+	return NULL;
+}
+
+static void churn_within_200(void)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .block_size = LARGE };
+	struct churn churn = { .end = threads_now() + settings->seconds };
+
+	CHECK(mews_pool_create(&config, &churn.pool) == 0, "a pool");
+	threads_run(6, settings->seed, &churn, churn_worker);
+	CHECK(mews_pool_dispose(churn.pool) == 0, "dispose");
+}
+
 static void memory_max(void)
 {
 	make_group("memory");
 	set("memory", "memory.max", "200M");
 	run_in("memory", within_200);
+	run_in("memory", churn_within_200);
 	remove_group("memory");
 }
 
@@ -308,27 +347,59 @@ static void tell(void *context, enum mews_pressure level, uint64_t bytes)
 		atomic_store(&highest, (int)level);
 }
 
-/* memory.high refuses nothing; the pressure is told. */
-static void above_high(void)
+static uint64_t current(const char *group)
+{
+	char path[128];
+	unsigned long long bytes = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), ROOT "/%s/memory.current", group);
+	file = fopen(path, "r");
+	CHECK(file && fscanf(file, "%llu", &bytes) == 1, "%s: %s", path, strerror(errno));
+	fclose(file);
+	return bytes;
+}
+
+static void await_pressure(void)
+{
+	double late = threads_now() + 30;
+
+	while (atomic_load(&highest) < MEWS_PRESSURE_MEDIUM) {
+		CHECK(threads_now() < late, "the pressure told is %d", atomic_load(&highest));
+		threads_sleep(0.05);
+	}
+}
+
+/*
+ * memory.high refuses nothing; the pressure is told. While it lasts the keeper, with a decay period of an
+ * hour, gives back what is returned, long after the last sign of it.
+ */
+static void give_back_under_pressure(void)
 {
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = LARGE, .max_blocks = 102 * MIB / LARGE,
-		.page_policy = MEWS_PAGES_BASE,
+		.page_policy = MEWS_PAGES_BASE, .decay_ms = idle ? MEWS_DECAY_NEVER : 3600 * 1000,
 	};
 	static void *block[102 * MIB / LARGE];
-	struct mews_pool *pool;
+	struct mews_pool *pool, *other = NULL;
 	double late;
 
 	mews_set_hard_limit(1024 * MIB);
+	if (idle) /* the keeper is there for this one */
+		CHECK(mews_pool_create(NULL, &other) == 0, "another pool");
 	CHECK(mews_on_pressure(tell, NULL) == 0, "on_pressure");
 	CHECK(mews_pool_create(&config, &pool) == 0, "a pool");
 	CHECK(mews_lease_many(pool, block, config.max_blocks) == config.max_blocks,
 	      "memory.high refuses nothing: %s", strerror(errno));
-	for (late = threads_now() + 30; atomic_load(&highest) < MEWS_PRESSURE_MEDIUM;) {
-		CHECK(threads_now() < late, "the pressure told is %d", atomic_load(&highest));
+	await_pressure();
+	threads_sleep(3);
+	CHECK(current("high") > 100 * MIB, "%llu bytes are used", (unsigned long long)current("high"));
+	mews_return_many(pool, block, config.max_blocks);
+	for (late = threads_now() + (idle ? 10 : 60); current("high") > 50 * MIB;) {
+		CHECK(threads_now() < late, "%llu MiB are still used, though all is back",
+		      (unsigned long long)(current("high") / MIB));
 		threads_sleep(0.05);
 	}
-	mews_return_many(pool, block, config.max_blocks);
 	mews_off_pressure(tell, NULL);
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
 }
@@ -341,11 +412,15 @@ static void memory_high(void)
 	make_group("high");
 	set("high", "memory.high", "200M");
 	run_in("high", within_200);
+	run_in("high", churn_within_200);
 	before = event("high", "memory.events", "high");
 	CHECK(before == 0, "the default pool passed memory.high %ld times", before);
-	set("high", "memory.high", "100M");
-	run_in("high", above_high);
-	CHECK(event("high", "memory.events", "high") > 0, "memory.high was never felt");
+	set("high", "memory.high", "111M");     /* near it: the kernel says nothing */
+	run_in("high", give_back_under_pressure);
+	before = event("high", "memory.events", "high");
+	set("high", "memory.high", "100M");     /* above it */
+	run_in("high", give_back_under_pressure);
+	CHECK(event("high", "memory.events", "high") > before, "memory.high was never felt");
 	remove_group("high");
 }
 
@@ -406,10 +481,13 @@ static const struct {
 	{ "high", memory_high }, { "hugetlb", hugetlb },
 };
 
-static void run_memory(void *argument)
+static void run_planted(void *argument)
 {
 	(void)argument;
-	memory_max();
+	if (idle)
+		memory_high();
+	else
+		memory_max();
 }
 
 int main(int argc, char **argv)
@@ -427,9 +505,10 @@ int main(int argc, char **argv)
 	if (getuid() != 0 || nodes.count < 2 ||
 	    !try_set(".", "cgroup.subtree_control", "+cpuset +cpu +memory"))
 		check_skip("no root, one node, or not all controllers of cgroup v2");
-	greedy = options.plant != NULL;
-	if (greedy)
-		return !check_finds(run_memory, NULL);
+	greedy = options.plant && strcmp(options.plant, "greedy") == 0;
+	idle = options.plant && strcmp(options.plant, "idle") == 0;
+	if (options.plant)
+		return !check_finds(run_planted, NULL);
 	for (unsigned i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 		if (!options_chosen(&options, scenarios[i].name))
 			continue;

@@ -444,15 +444,18 @@ static void test_huge_pages(void **state)
 	threads_unpin();
 }
 
-/* A pool that begins with a gigabyte a node takes a page of that size where there is one. */
+/*
+ * A pool that begins with a gigabyte more than there is in pages of that size: they are used up, each for
+ * its own node, in the middle of it, and smaller ones go on.
+ */
 static void test_gigantic_pages(void **state)
 {
 	struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = LARGE, .page_policy = MEWS_PAGES_1G,
 		.node_policy = MEWS_NODE_STRICT, .mode = MEWS_MODE_SERVER,
-		.initial_blocks = nodes.count * 1024 * MIB / LARGE, .decay_ms = MEWS_DECAY_NEVER,
+		.decay_ms = MEWS_DECAY_NEVER,
 	};
-	uint64_t had[NODES_MOST], all = 0, got;
+	uint64_t had[NODES_MOST], all = 0, got, smaller = 0;
 	struct mews_stats stats;
 	struct mews_pool *pool;
 
@@ -464,15 +467,22 @@ static void test_gigantic_pages(void **state)
 		puts("skip: no node has a page of 1 GiB");
 		skip();
 	}
+	config.initial_blocks = (all + 1) * 1024 * MIB / LARGE;
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	stats = stats_of(pool);
 	for (unsigned i = 0; i < nodes.count; i++) {
-		got = nodes.node[i].memory ? stats_on(&stats, i)->backed_1g >> 30 : 0;
-		assert_in_range(got, had[i] > 0, had[i]);
-		assert_int_equal(nodes_hugepages(&nodes, i, 1048576, "free_hugepages"), had[i] - got);
+		if (!nodes.node[i].memory)
+			continue;
+		got = stats_on(&stats, i)->backed_1g;
+		assert_int_equal(got, had[i] << 30);
+		assert_int_equal(nodes_hugepages(&nodes, i, 1048576, "free_hugepages"), 0);
+		smaller += backed(stats_on(&stats, i)) - got;
 	}
+	assert_in_range(smaller, 1024 * MIB, 1088 * MIB);
 	agrees_with_kernel(pool);
 	assert_int_equal(mews_pool_dispose(pool), 0);
+	for (unsigned i = 0; i < nodes.count; i++)
+		assert_int_equal(nodes_hugepages(&nodes, i, 1048576, "free_hugepages"), had[i]);
 }
 
 static long no_mbind(void *addr, unsigned long length, int mode, const unsigned long *mask,
@@ -493,7 +503,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_each_cpu), cmocka_unit_test(test_foreign_returns),
 		cmocka_unit_test(test_initial_blocks), cmocka_unit_test(test_oversize),
 		cmocka_unit_test(test_strict_used_up), cmocka_unit_test(test_preferred_used_up),
-		cmocka_unit_test(test_node_limit), cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_gigantic_pages),
+		cmocka_unit_test(test_node_limit), cmocka_unit_test(test_huge_pages),
+		cmocka_unit_test(test_gigantic_pages),
 	};
 	struct mews_kernel kernel = mews_kernel_real;
 	struct options options;
