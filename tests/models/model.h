@@ -80,8 +80,11 @@ bool atomic_compare_exchange_weak_explicit(rl::atomic<T> *word, T *expected, V d
 #define atomic_compare_exchange_weak(w, e, d) \
 	atomic_compare_exchange_weak_explicit((w), (e), (d), memory_order_seq_cst, memory_order_seq_cst)
 /* gcc's builtins on words of the cache's header */
-#define __atomic_load_n(w, order) atomic_load_explicit((w), mo_relaxed, $)
-#define __atomic_store_n(w, v, order) atomic_store_explicit((w), (v), mo_relaxed, $)
+#define MODEL___ATOMIC_RELAXED mo_relaxed
+#define MODEL___ATOMIC_ACQUIRE mo_acquire
+#define MODEL___ATOMIC_RELEASE mo_release
+#define __atomic_load_n(w, order) atomic_load_explicit((w), MODEL_##order, $)
+#define __atomic_store_n(w, v, order) atomic_store_explicit((w), (v), MODEL_##order, $)
 
 /* Plain memory copied from cells and to cells. */
 static inline void copy_in(cell *to, const uintptr_t *from, size_t count)

@@ -134,4 +134,53 @@ MODELS = {
          "release-relaxed": ("count, memory_order_acq_rel", "count, memory_order_relaxed"),
          "release-not-acquired": ("count, memory_order_acq_rel", "count, memory_order_release")},
         20000, [("static inline ", "static ")]),
+    "owned": Model(
+        {"lib/owned.h": ["mews_owned_settled"],
+         "lib/owned.c": ["mews_owned_lies", "mews_owned_out", "mews_owned_settle"],
+         "lib/cache.c": ["store_bounds", "shut", "unshut", "claim", "settle", "mews_cache_open",
+                         "close_open", "mews_cache_close"],
+         "lib/owner_lease.c": ["take_back"], "lib/owner_group.c": ["end_lease", "walk_words"]},
+        {"lease-not-released": ("commits(cur - 1, mo_release)", "commits(cur - 1, mo_relaxed)"),
+         "slot-not-released": ("writes(cur, number, mo_release)", "writes(cur, number, mo_relaxed)"),
+         "word-after-commit": (
+            "if (!is_of_b(*number) &&\n"
+            "\t\t\t    !writes(&control.word[*number], KEY_B | slot_of(cur - 1), mo_relaxed))\n"
+            "\t\t\t\tcontinue;\n"
+            "\t\t\tif (commits(cur - 1, mo_release))\n"
+            "\t\t\t\treturn true;",
+            "if (commits(cur - 1, mo_release)) {\n"
+            "\t\t\t\twrites(&control.word[*number], KEY_B | slot_of(cur - 1), mo_relaxed);\n"
+            "\t\t\t\treturn true;\n"
+            "\t\t\t}"),
+         "close-not-released": ("store_cur(&cache->cur, cache->slots, mo_release)",
+                                "store_cur(&cache->cur, cache->slots, mo_relaxed)"),
+         "close-does-not-settle": ("mews_owned_settle(control, blocks, count);", ""),
+         "slot-not-looked-at": (" &&\n\t       (uintptr_t)__atomic_load_n((slot_word *)slot, "
+                                "__ATOMIC_ACQUIRE) == block", ""),
+         "end-does-not-compare": (
+            "if (!atomic_compare_exchange_strong(word, &seen, ended))\n\t\treturn;",
+            "atomic_store(word, ended);"),
+         "end-not-settled": ("walk->owner->key | MEWS_WORD_SETTLED | MEWS_WORD_ENDED",
+                             "walk->owner->key | (seen & MEWS_WORD_SLOT)"),
+         "return-does-not-compare": ("} while (!atomic_compare_exchange_strong(word, &seen, 0));",
+                                     "} while (0); atomic_store(word, 0);")},
+        40000,
+        [("static inline ", "static "), ("const struct mews_control *", "struct mews_control *"),
+         ("void *const *blocks", "const uintptr_t *blocks"), ("void **blocks", "uintptr_t *blocks"),
+         ("const void *block", "uintptr_t block"), ("void *block", "uintptr_t block"),
+         ("(const struct mews_cpu_cache *)\n"
+          "\t\t((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1))", "control->pool"),
+         ("__atomic_load_n((void *const *)slot,",
+          "(uintptr_t)__atomic_load_n((slot_word *)slot,"),
+         ("mews_owned(control) ? &cache->owned_base : &cache->base", "&cache->owned_base"),
+         ("mews_owned(control) ? &cache->owned_limit : &cache->limit", "&cache->owned_limit"),
+         ("void **", "slot_word *"), ("if (mews_owned(control))\n\t\t", ""),
+         ("memcpy(blocks, cache->slots, count * sizeof(*blocks))",
+          "copy_slots(blocks, cache->slots, count)"),
+         ("atomic_store_explicit(word, mews_owned_settled(seen), memory_order_relaxed)",
+          "store_word(word, mews_owned_settled(seen), mo_relaxed)"),
+         ("atomic_store_explicit(&control->sides", "flush(rl::thread_index());\n"
+          "\tatomic_store_explicit(&control->sides"),
+         ("__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELEASE)",
+          "store_cur(&cache->cur, cache->slots, mo_release)")]),
 }
