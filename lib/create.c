@@ -20,8 +20,8 @@
 #include "process.h"
 #include "sites.h"
 
-/* Milliseconds: a burst may come again within ten seconds, while a workstation's user wants memory. */
-#define DECAY_SERVER 10000
+/* Milliseconds: what a server does not use for two seconds is somebody else's; see architecture.md. */
+#define DECAY_SERVER 1500
 #define DECAY_WORKSTATION 1000
 
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */

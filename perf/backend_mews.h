@@ -12,9 +12,6 @@
 #ifndef MEWS_CHECKS
 #define MEWS_CHECKS MEWS_CHECKS_CHEAP
 #endif
-#ifndef MEWS_DECAY_MS
-#define MEWS_DECAY_MS 0
-#endif
 #ifndef MEWS_MODE
 #define MEWS_MODE MEWS_MODE_SERVER
 #endif
@@ -37,7 +34,6 @@ static inline const char *backend_set_up_reserved(size_t block_size, size_t bloc
 	config.initial_blocks = blocks;
 	config.checks = MEWS_CHECKS;
 	config.mode = MEWS_MODE;
-	config.decay_ms = MEWS_DECAY_MS;
 	config.owners = MEWS_OWNERS;
 	error = mews_pool_create(&config, &the_pool);
 	if (!error)

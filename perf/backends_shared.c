@@ -8,12 +8,11 @@
 
 extern const struct perf_backend perf_nothing, perf_empty, perf_mutex, perf_malloc;
 extern const struct perf_backend perf_mews, perf_mews_inline, perf_mews_checked;
-extern const struct perf_backend perf_mews_workstation, perf_mews_decay, perf_mews_owned;
+extern const struct perf_backend perf_mews_workstation, perf_mews_owned;
 
 const struct perf_backend *const perf_backends[] = {
 	&perf_nothing, &perf_empty, &perf_bare, &perf_mutex, &perf_malloc, &perf_mews,
-	&perf_mews_inline, &perf_mews_checked, &perf_mews_workstation, &perf_mews_decay,
-	&perf_mews_owned, NULL,
+	&perf_mews_inline, &perf_mews_checked, &perf_mews_workstation, &perf_mews_owned, NULL,
 };
 
 const char *perf_prepare(int *argc, char **argv)
@@ -28,4 +27,5 @@ void perf_add_others(void)
 	perf_add_limits();
 	perf_add_backing();
 	perf_add_tiers();
+	perf_add_swing();
 }

@@ -330,6 +330,7 @@ static void run_all(void *argument)
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .name = "deaths", .block_size = 64, .max_blocks = BLOCKS,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP, .owners = 1,
+		.decay_ms = MEWS_DECAY_NEVER,
 	};
 	size_t i, count = *(const size_t *)argument;
 

@@ -12,7 +12,7 @@ import time
 
 from programs import TIERS, Failed, Program
 from quiet import NOISY, Others
-from rows import DECAY, DPDKS, FUNCTION, INLINE, LIMITS, ROWS, TOPOLOGIES
+from rows import DPDKS, FUNCTION, INLINE, LIMITS, ROWS, TOPOLOGIES
 
 TIMED = ["bare", "mutex", INLINE, FUNCTION, "malloc", "dpdk", "dpdk_stack", "dpdk_own_cache"]
 BACKENDS = {  # of the groups that not all backends run
@@ -20,7 +20,7 @@ BACKENDS = {  # of the groups that not all backends run
     "tail": [name for name in TIMED if name not in ("bare", "dpdk_own_cache")],
     "misses": TIERS, "churn": [INLINE, FUNCTION, "malloc", "dpdk"],
     "growth": [FUNCTION, "malloc", "dpdk"], "reads": [FUNCTION, "malloc", "dpdk"],
-    "footprint": [FUNCTION, DECAY, "malloc", "dpdk"],
+    "footprint": [FUNCTION, "malloc", "dpdk"],
     "sizes": ["bare", INLINE, FUNCTION, "malloc", "dpdk"],
 }
 ALONE = ["churn", "growth", "reads", "footprint"]       # a process for each backend

@@ -13,8 +13,7 @@ import time
 from rows import DPDKS, LIMITS, PEERS, TUNED
 
 NO_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
-MEWS = ["mews", "mews_inline", "mews_checked", "mews_workstation", "mews_decay",
-        "mews_owned"]
+MEWS = ["mews", "mews_inline", "mews_checked", "mews_workstation", "mews_owned"]
 TIERS = ["depot", "slab", "growth"]
 PACKAGES = ["libc6", "gcc", "libbenchmark-dev", "libhwloc-dev", "liburcu-dev", "libjemalloc2",
             "libmimalloc2.0", "libtcmalloc-minimal4", "libtbbmalloc2", "libdpdk-dev",

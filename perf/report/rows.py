@@ -24,7 +24,7 @@ TUNED = {  # once more, as who reads its manual would set it up
 }
 MALLOCS = list(PEERS) + [f"{name}_tuned" for name in TUNED]
 DPDKS = ["dpdk", "dpdk_stack", "dpdk_own_cache", "dpdk_lcore"]
-INLINE, FUNCTION, DECAY = "mews_inline", "mews", "mews_decay"
+INLINE, FUNCTION = "mews_inline", "mews"
 LIMITS = ["nothing", "empty_call", "bare", "mutex"]
 ALONE = {  # limits that each bench measures itself, beside what it is about
     "cpu_us_bare": "thread alone", "ns_kernel": "kernel alone",
@@ -187,12 +187,10 @@ def memory():
             "cycles", "cycles", "cycles_arena", "the best", ahead(0.02)),
         Row("footprint", "peak over the bytes leased, 200,000 of 4,096, 64 threads", many + "1",
             "peak_over_percent", "%", "", "<= 1", most(1)),
-        Row("footprint", "all returned, 2 s idle, decay_ms 1,000", many + "1", "idle_mib", "MiB",
-            "", "<= 16", most(16, DECAY), ours=("", DECAY)),
-        Row("footprint", "one in 64 kept, 2 s idle, decay_ms 1,000", many + "64", "idle_mib", "MiB",
-            "", "<= 160", most(160, DECAY), ours=("", DECAY)),
-        Row("footprint", "all returned, 2 s idle, the default decay of 10 s", many + "1",
-            "idle_mib", "MiB"),
+        Row("footprint", "all returned, 2 s idle", many + "1", "idle_mib", "MiB", "", "<= 16",
+            most(16)),
+        Row("footprint", "one in 64 kept, 2 s idle", many + "64", "idle_mib", "MiB", "", "<= 160",
+            most(160)),
         Row("footprint", "all returned, after a trim", many + "1", "trimmed_mib", "MiB"),
         Row("footprint", "one in 64 kept, after a trim", many + "64", "trimmed_mib", "MiB"),
     ]

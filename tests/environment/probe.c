@@ -74,6 +74,7 @@ int main(int argc, char **argv)
 	const struct mews_pool_config config = {
 		.size = sizeof(config), .name = "probe", .max_blocks = COUNT, .on_report = on_report,
 		.checks = MEWS_CHECKS_CHEAP,
+		.decay_ms = 600000, /* a keeper, that does not move blocks while they are counted */
 	};
 	struct mews_stats stats = { .size = sizeof(stats) };
 	struct audit audit;

@@ -46,7 +46,7 @@ static void test_mode(void **state)
 	assert_int_equal(create(MEWS_MODE_SERVER, 0).mode, MEWS_MODE_SERVER);
 	setenv("MEWS_MODE", "server", 1);
 	assert_int_equal(create(MEWS_MODE_AUTO, 0).mode, MEWS_MODE_SERVER);
-	assert_int_equal(create(MEWS_MODE_AUTO, 0).decay_ms, 10000);
+	assert_int_equal(create(MEWS_MODE_AUTO, 0).decay_ms, 1500);
 	assert_int_equal(create(MEWS_MODE_WORKSTATION, 0).mode, MEWS_MODE_WORKSTATION);
 	assert_int_equal(degraded, 0);
 }
@@ -95,13 +95,13 @@ static void test_bad(void **state)
 	setenv("MEWS_MODE", "fast", 1);
 	setenv("MEWS_DECAY", "10s", 1);
 	setenv("MEWS_HARD_LIMIT", "much", 1);
-	assert_int_equal(create(MEWS_MODE_SERVER, 0).decay_ms, 10000);
+	assert_int_equal(create(MEWS_MODE_SERVER, 0).decay_ms, 1500);
 	assert_int_equal(degraded, 3);
 	setenv("MEWS_MODE", "", 1);
 	setenv("MEWS_DECAY", "0", 1);
 	unsetenv("MEWS_HARD_LIMIT");
 	degraded = 0;
-	assert_int_equal(create(MEWS_MODE_SERVER, 0).decay_ms, 10000);
+	assert_int_equal(create(MEWS_MODE_SERVER, 0).decay_ms, 1500);
 	assert_int_equal(degraded, 1);
 }
 

@@ -19,7 +19,9 @@ static void *block[BLOCKS], *other[BLOCKS];
 
 static struct mews_pool *make_pool(void)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = {
+		.size = sizeof(config), .max_blocks = BLOCKS, .decay_ms = MEWS_DECAY_NEVER,
+	};
 	struct mews_pool *pool;
 
 	assert_int_equal(mews_pool_create(&config, &pool), 0);

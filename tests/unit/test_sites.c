@@ -53,7 +53,7 @@ static struct mews_pool *open_pool(enum mews_checks checks)
 {
 	struct mews_pool_config config = {
 		.size = sizeof(config), .block_size = 64, .max_blocks = BLOCKS, .checks = checks,
-		.on_report = on_report, .context = &told,
+		.on_report = on_report, .context = &told, .decay_ms = MEWS_DECAY_NEVER,
 	};
 	struct mews_pool *made;
 
