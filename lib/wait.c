@@ -33,7 +33,13 @@ struct waiter {
 static void hold(struct mews_control *control)
 {
 	atomic_fetch_add(&control->holders, 1);
-	atomic_fetch_add(&control->waiting.now, 1);
+}
+
+/* Counted once it is in the queue, so that who sees it counted comes after it. */
+static void enter(struct waiter *w)
+{
+	w->entered = mews_waiters_enter(w->queue, &w->ticket);
+	atomic_fetch_add(&w->control->waiting.now, 1);
 }
 
 static int64_t now_ns(void)
@@ -145,7 +151,7 @@ static void sleep_in_turn(struct waiter *w)
 static void enter_again(struct waiter *w)
 {
 	hold(w->control);
-	w->entered = false;
+	enter(w);
 }
 
 /* One step of a waiter that has a ticket. */
@@ -223,6 +229,7 @@ static void *wait_for_block(struct waiter w, int *error)
 
 	hold(control);
 	pthread_cleanup_push(abandon, &w);
+	enter(&w);
 	wait_in_turn(&w);
 	pthread_cleanup_pop(0);
 	count_wait(&control->waiting, &w, (uint64_t)(now_ns() - start));

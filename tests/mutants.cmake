@@ -32,7 +32,7 @@ function(mews_header_mutant name from to)
 	target_include_directories(boundaries_${name} BEFORE PRIVATE
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/include)
 	mews_run_test(suite/boundaries-planted-${name} LABELS suite
-		TIMEOUT 30 COMMAND boundaries_${name} --plant header)
+		TIMEOUT 120 COMMAND boundaries_${name} --plant header)
 endfunction()
 
 include(mutants_${CMAKE_SYSTEM_PROCESSOR}.cmake)

@@ -74,6 +74,7 @@ static void run_chosen(const struct scenario *scenario, void *context)
 {
 	struct run *run = context;
 	double start = threads_now();
+	bool found = false;
 
 	if (!options_chosen(run->options, scenario->name))
 		return;
@@ -92,7 +93,10 @@ static void run_chosen(const struct scenario *scenario, void *context)
 		fflush(stdout);
 		return;
 	}
-	if (check_finds(run_in_child, run)) {
+	/* It takes some hundred operations, which a busy machine may not get through in one go. */
+	for (int i = 0; i < 10 && !found; i++)
+		found = check_finds(run_in_child, run);
+	if (found) {
 		printf("%-14s found that %s\n", scenario->name, plant_does[run->stress.plant]);
 	} else {
 		printf("%-14s did NOT find that %s\n", scenario->name, plant_does[run->stress.plant]);

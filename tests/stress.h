@@ -28,6 +28,7 @@ struct arena {
 	struct ledger *ledger;
 	size_t max_blocks;
 	double end;                             /* when workers stop */
+	unsigned rounds;                        /* that arena_again asked for */
 	atomic_bool stop;
 	atomic_ullong operations;
 	atomic_ullong failures;                 /* leases refused */
@@ -61,6 +62,8 @@ void arena_close(struct arena *arena);
 /* The law at rest, with whatever the ledger says is out. */
 void arena_audit(struct arena *arena);
 bool arena_running(struct arena *arena);
+/* True, and as much time again, where what is to be counted did not come on a machine that is busy. */
+bool arena_again(struct arena *arena, const atomic_ullong *counted);
 void arena_empty_mail(struct arena *arena);
 
 void *arena_lease(struct arena *arena);         /* NULL only where errno is ENOBUFS */

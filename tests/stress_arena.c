@@ -31,6 +31,12 @@ bool arena_running(struct arena *arena)
 	return !atomic_load(&arena->stop) && threads_now() < arena->end;
 }
 
+bool arena_again(struct arena *arena, const atomic_ullong *counted)
+{
+	arena->end = threads_now() + 0.5;
+	return atomic_load(counted) == 0 && arena->rounds++ < 20;
+}
+
 void *arena_lease(struct arena *arena)
 {
 	void *block = kind_calls.lease(arena->pool);

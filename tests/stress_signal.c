@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Stress: signals that lease and return inside lease and return. Each worker has a timer of its own,
- * whose handler runs on that thread every 10 to 50 us, or five times that; it keeps a few blocks over to
- * its next run, so that what it leased inside one operation is returned inside another.
+ * whose handler runs on that thread; it keeps a few blocks over to its next run, so that what it leased
+ * inside one operation is returned inside another. It asks for the next signal when it ends, 10 to 50 us
+ * later: at a fixed interval a handler that takes longer, for whatever reason, would be followed by the
+ * next at once, and the thread would not get on.
  */
 #include <mews/inline.h>
 #include "stress.h"
@@ -20,9 +22,17 @@ struct inside {
 	struct rng rng;
 	void *kept[KEEP];
 	unsigned long signals;
+	timer_t timer;
 };
 
 static _Thread_local struct inside *inside;
+
+static void ask_for_signal(struct inside *me)
+{
+	struct itimerspec when = { .it_value.tv_nsec = 10000 + rng_below(&me->rng, 40000) };
+
+	CHECK(timer_settime(me->timer, 0, &when, NULL) == 0, "timer: %s", strerror(errno));
+}
 
 static void on_timer(int number)
 {
@@ -44,22 +54,17 @@ static void on_timer(int number)
 		arena_give_many(me->arena, blocks, got);
 	}
 	me->signals++;
+	ask_for_signal(me);
 	errno = saved;
 }
 
-static uint32_t least;  /* nanoseconds between signals; up to five times that */
-
-static timer_t start_timer(struct rng *rng)
+static void start_timer(struct inside *me)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN };
-	struct itimerspec when = { .it_interval.tv_nsec = least + rng_below(rng, 4 * least) };
-	timer_t timer;
 
 	event._sigev_un._tid = threads_tid();
-	when.it_value = when.it_interval;
-	CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "timer: %s", strerror(errno));
-	CHECK(timer_settime(timer, 0, &when, NULL) == 0, "timer: %s", strerror(errno));
-	return timer;
+	CHECK(timer_create(CLOCK_MONOTONIC, &event, &me->timer) == 0, "timer: %s", strerror(errno));
+	ask_for_signal(me);
 }
 
 static void block_signal(int how)
@@ -77,15 +82,14 @@ static void *be_interrupted(void *argument)
 	struct arena *arena = worker->shared;
 	struct inside mine = { .arena = arena, .rng = { worker->rng.state ^ 1 } };
 	struct hand hand = { .count = 0 };
-	timer_t timer;
 
 	inside = &mine;
-	timer = start_timer(&worker->rng);
+	start_timer(&mine);
 	while (arena_running(arena))
 		for (int i = 0; i < 50; i++)
 			hand_step(arena, &hand, &worker->rng);
-	timer_delete(timer);
 	block_signal(SIG_BLOCK);
+	timer_delete(mine.timer);
 	inside = NULL;
 	for (unsigned i = 0; i < KEEP; i++)
 		if (mine.kept[i])
@@ -95,28 +99,21 @@ static void *be_interrupted(void *argument)
 	return NULL;
 }
 
-/*
- * Where each lease has its stack unwound, or ThreadSanitizer looks on, a handler takes so long that
- * another would be due.
- */
-static void install(bool unwound)
+static void install(void)
 {
 	struct sigaction action = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
 
-	least = unwound || kind->checks == MEWS_CHECKS_FULL ? 50000 : 10000;
-	least *= mews_tsan_active() ? 20 : 1;
 	sigemptyset(&action.sa_mask);
 	CHECK(sigaction(SIGRTMIN, &action, NULL) == 0, "sigaction");
 	block_signal(SIG_UNBLOCK);
 }
 
 /* Handlers leave the keeper little of the CPU: it looks less often. */
-static void open_interrupted(struct arena *arena, const struct stress *stress, size_t max_blocks,
-			     bool unwound)
+static void open_interrupted(struct arena *arena, const struct stress *stress, size_t max_blocks)
 {
 	struct stress slow = *stress;
 
-	install(unwound);
+	install();
 	slow.decay_ms = 10 * ARENA_DECAY_MS;
 	arena_open(arena, &slow, max_blocks);
 }
@@ -125,9 +122,11 @@ static void run_signals(const struct stress *stress)
 {
 	struct arena arena;
 
-	open_interrupted(&arena, stress, 0, false);
-	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
-	CHECK(atomic_load(&arena.operations) > 0, "no signal came"); /* few in an emulated machine */
+	open_interrupted(&arena, stress, 0);
+	do {
+		threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
+	} while (arena_again(&arena, &arena.operations)); /* few in an emulated machine */
+	CHECK(atomic_load(&arena.operations) > 0, "no signal came");
 	printf("  %llu signals\n", (unsigned long long)atomic_load(&arena.operations));
 	arena_close(&arena);
 }
@@ -137,7 +136,7 @@ static void run_signals_slow(const struct stress *stress)
 {
 	struct arena arena;
 
-	open_interrupted(&arena, stress, 100, false);
+	open_interrupted(&arena, stress, 100);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, be_interrupted);
 	arena_close(&arena);
 }
@@ -162,7 +161,7 @@ static void run_signals_drain(const struct stress *stress)
 {
 	struct arena arena;
 
-	open_interrupted(&arena, stress, 0, false);
+	open_interrupted(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_drain);
 	arena_close(&arena);
 }
@@ -178,7 +177,7 @@ static void run_signals_sampled(const struct stress *stress)
 {
 	struct arena arena;
 
-	open_interrupted(&arena, stress, 0, true);
+	open_interrupted(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, interrupted_or_sample);
 	CHECK(mews_pool_sample_leases(arena.pool, 1) == 0, "sampling");
 	arena.end = threads_now() + 0.1;

@@ -96,8 +96,8 @@ endforeach()
 # Each instruction of the hit path interrupted, and headers with bugs that this must find.
 if(NOT MEWS_SANITIZE)
 	mews_suite(boundaries boundaries.c)
-	mews_run_test(suite/boundaries LABELS suite TIMEOUT 30 COMMAND boundaries)
-	mews_run_test(suite/two-nodes-boundaries LABELS suite TIMEOUT 30
+	mews_run_test(suite/boundaries LABELS suite TIMEOUT 120 COMMAND boundaries)
+	mews_run_test(suite/two-nodes-boundaries LABELS suite TIMEOUT 120
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1" COMMAND boundaries)
 	include(mutants.cmake)
 	if(CMAKE_BUILD_TYPE MATCHES "Rel")

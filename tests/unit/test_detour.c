@@ -65,7 +65,8 @@ static void test_detour(void **state)
 /* A cache that is open and empty is closed too: a return by a hit would not be seen. */
 static void test_detour_around_an_empty_cache(void **state)
 {
-	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS };
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
 	struct mews_pool *pool;
 	void *block[BLOCKS];
 
