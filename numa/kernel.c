@@ -7,10 +7,12 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -94,18 +96,57 @@ static int real_close(int fd)
 	return (int)syscall(SYS_close, fd);
 }
 
-/* Enough for a report's callback. Static thread-local storage comes out of it: see below. */
-#define THREAD_STACK (256 << 10)
+#define THREAD_STACK (256 << 10) /* enough for a report's callback */
+#define THREAD_CPUS 8192
 
-static int create_thread(pthread_t *thread, size_t stack, void *(*run)(void *))
+static int add_storage(struct dl_phdr_info *info, size_t size, void *sum)
+{
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			*(size_t *)sum += info->dlpi_phdr[i].p_memsz + info->dlpi_phdr[i].p_align;
+	return 0;
+}
+
+/* The program's thread-local storage comes out of a thread's stack. */
+static size_t stack_size(void)
+{
+	size_t sum = THREAD_STACK;
+
+	dl_iterate_phdr(add_storage, &sum);
+	return (sum + 65535) & ~(size_t)65535;
+}
+
+/* A caller that is pinned, or has a real-time priority, does not mean us. */
+static void free_from_caller(pthread_attr_t *attributes)
+{
+	unsigned long cpus[2][THREAD_CPUS / (8 * sizeof(unsigned long))] = { 0 };
+	const struct sched_param ordinary = { .sched_priority = 0 };
+	size_t i;
+
+	if (sched_getaffinity(getpid(), sizeof(cpus[0]), (cpu_set_t *)cpus[0]) == 0 &&
+	    sched_getaffinity(0, sizeof(cpus[1]), (cpu_set_t *)cpus[1]) == 0) {
+		for (i = 0; i < sizeof(cpus[0]) / sizeof(cpus[0][0]); i++)
+			cpus[0][i] |= cpus[1][i];
+		pthread_attr_setaffinity_np(attributes, sizeof(cpus[0]), (cpu_set_t *)cpus[0]);
+	}
+	pthread_attr_setinheritsched(attributes, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(attributes, SCHED_OTHER);
+	pthread_attr_setschedparam(attributes, &ordinary);
+}
+
+static int create_thread(pthread_t *thread, bool as_caller, void *(*run)(void *))
 {
 	pthread_attr_t attributes;
 	int error = pthread_attr_init(&attributes);
 
 	if (error)
 		return error;
-	if (stack)
-		pthread_attr_setstacksize(&attributes, stack);
+	pthread_attr_setstacksize(&attributes, stack_size());
+	if (!as_caller)
+		free_from_caller(&attributes);
 	error = pthread_create(thread, &attributes, run, NULL);
 	pthread_attr_destroy(&attributes);
 	return error;
@@ -119,9 +160,9 @@ static int real_thread_start(const char *name, void *(*run)(void *))
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = create_thread(&thread, THREAD_STACK, run);
-	if (error == EINVAL) /* the program's thread-local storage does not fit */
-		error = create_thread(&thread, 0, run);
+	error = create_thread(&thread, false, run);
+	if (error == EPERM || error == EINVAL) /* a filter refuses to schedule it so */
+		error = create_thread(&thread, true, run);
 	if (!error) {
 		pthread_setname_np(thread, name);
 		pthread_detach(thread); /* last: from here on it may be gone */
@@ -158,6 +199,21 @@ static int real_connect_unix(const char *path)
 	return -1;
 }
 
+static int real_socketpair(int pair[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+}
+
+static ssize_t real_send(int fd, const void *buffer, size_t size)
+{
+	return syscall(SYS_sendto, fd, buffer, size, MSG_NOSIGNAL, NULL, 0);
+}
+
+static int real_dup_above(int fd, int least)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, least);
+}
+
 const struct mews_kernel mews_kernel_real = {
 	.mmap = mmap,
 	.munmap = munmap,
@@ -186,6 +242,10 @@ const struct mews_kernel mews_kernel_real = {
 	.fstat = fstat,
 	.ppoll = real_ppoll,
 	.connect_unix = real_connect_unix,
+	.socketpair = real_socketpair,
+	.send = real_send,
+	.munlock = munlock,
+	.dup_above = real_dup_above,
 };
 
 const struct mews_kernel *mews_kernel = &mews_kernel_real;

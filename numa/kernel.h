@@ -38,7 +38,10 @@ struct mews_kernel {
 	int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
 	int (*futex_wake)(uint32_t *word, int count);
 	int (*clock_gettime)(clockid_t clock, struct timespec *now);
-	/* A detached thread of this name (15 characters) with all signals blocked and a small stack. */
+	/*
+	 * A detached thread of this name (15 characters) with all signals blocked and a small stack, scheduled
+	 * as ordinary threads are, on the CPUs of the caller and the first thread, whatever the caller is.
+	 */
 	int (*thread_start)(const char *name, void *(*run)(void *));
 	int (*open)(const char *path, int flags);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
@@ -49,6 +52,13 @@ struct mews_kernel {
 	int (*ppoll)(struct pollfd *fds, unsigned count, const struct timespec *relative);
 	/* A stream socket, connected to the one of this name, not blocking from then on. */
 	int (*connect_unix)(const char *path);
+	/* Two stream sockets, connected to each other, that do not block. */
+	int (*socketpair)(int pair[2]);
+	/* To a socket, without SIGPIPE. */
+	ssize_t (*send)(int fd, const void *buffer, size_t size);
+	int (*munlock)(const void *addr, size_t length);
+	/* A duplicate, close-on-exec, of a number from `least` on. */
+	int (*dup_above)(int fd, int least);
 };
 
 /* The table in use. Tests point it at their own before they create a pool, and back after. */

@@ -83,6 +83,8 @@ int mews_place_table(void *addr, size_t length)
 {
 	int saved = errno, error = 0;
 
+	/* A process that locks what it maps (MCL_FUTURE) would get all of it populated. */
+	mews_kernel->munlock(addr, length);
 	if (mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
 		error = -ENOMEM;
 	else    /* a sparse table would grow by huge pages; refused where there are none */
@@ -144,9 +146,18 @@ static void restore(void *addr, size_t length)
 	mews_kernel->mprotect(addr, length, PROT_NONE);
 }
 
+/* Were a file made longer than RLIMIT_FSIZE, the kernel would send SIGXFSZ, which kills. */
+static bool file_may_have(size_t length)
+{
+	struct rlimit most;
+
+	return mews_kernel->getrlimit(RLIMIT_FSIZE, &most) != 0 || most.rlim_cur >= length;
+}
+
 static int hugetlb_file(size_t length, unsigned size_flag)
 {
-	int fd = mews_kernel->memfd_create("mews", MFD_CLOEXEC | MFD_HUGETLB | size_flag);
+	int fd = file_may_have(length) ?
+		mews_kernel->memfd_create("mews", MFD_CLOEXEC | MFD_HUGETLB | size_flag) : -1;
 
 	if (fd < 0)
 		return -1;
@@ -204,17 +215,9 @@ static int back_hugetlb(void *addr, size_t length, size_t size, unsigned size_fl
 static bool thp_enabled(void)
 {
 	char text[64];
-	int fd = mews_kernel->open("/sys/kernel/mm/transparent_hugepage/enabled", 0);
-	ssize_t length;
 
-	if (fd < 0)
-		return false;
-	length = mews_kernel->read(fd, text, sizeof(text) - 1);
-	mews_kernel->close(fd);
-	if (length <= 0)
-		return false;
-	text[length] = 0;
-	return strstr(text, "[never]") == NULL;
+	return mews_kernel_read_text("/sys/kernel/mm/transparent_hugepage/enabled", text,
+				     sizeof(text)) > 0 && strstr(text, "[never]") == NULL;
 }
 
 /* The KiB behind a key of a node's meminfo; 0 where it is missing. */

@@ -17,7 +17,8 @@
 	each(membarrier) each(getcpu) each(sched_getaffinity) each(getrlimit)                    \
 	each(gettid) each(futex_wait) each(futex_wake) each(clock_gettime) each(thread_start)    \
 	each(open) each(read) each(write) each(close) each(eventfd) each(fstat) \
-	each(ppoll) each(connect_unix)
+	each(ppoll) each(connect_unix) each(socketpair) each(send) each(munlock) \
+	each(dup_above)
 
 #define NUMBER(name) CALL_##name,
 #define NAME(name) #name,
@@ -182,6 +183,26 @@ static int fault_ppoll(struct pollfd *fds, unsigned count, const struct timespec
 static int fault_connect_unix(const char *path)
 {
 	return refuse(CALL_connect_unix) ? -1 : mews_kernel_real.connect_unix(path);
+}
+
+static int fault_socketpair(int pair[2])
+{
+	return refuse(CALL_socketpair) ? -1 : mews_kernel_real.socketpair(pair);
+}
+
+static ssize_t fault_send(int fd, const void *buffer, size_t size)
+{
+	return refuse(CALL_send) ? -1 : mews_kernel_real.send(fd, buffer, size);
+}
+
+static int fault_munlock(const void *addr, size_t length)
+{
+	return refuse(CALL_munlock) ? -1 : mews_kernel_real.munlock(addr, length);
+}
+
+static int fault_dup_above(int fd, int least)
+{
+	return refuse(CALL_dup_above) ? -1 : mews_kernel_real.dup_above(fd, least);
 }
 
 static int fault_close(int fd)
