@@ -18,6 +18,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <unistd.h>
 #include "../numa/fence.h"
 #include "../numa/kernel.h"
@@ -591,9 +592,13 @@ MEWS_API long mews_keeper_step(unsigned budget_us)
 {
 	int64_t end = budget_us ? mews_kernel_now() + budget_us * INT64_C(1000) : 0;
 	int64_t next, left;
+	int state;
 
+	/* A thread that ended in a callback would keep all others from the sources, and forks waiting. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	heed_pressure();
 	next = step_all(end, false);
+	pthread_setcancelstate(state, NULL);
 	if (next == NEVER)
 		return INT_MAX;
 	left = (next - mews_kernel_now() + MS - 1) / MS;

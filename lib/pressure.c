@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include "../numa/kernel.h"
 #include "../numa/limits.h"
@@ -23,13 +22,16 @@
 
 #define HOLD_NS INT64_C(2000000000)
 #define AGAIN_NS INT64_C(1000000000)    /* between two calls of the callbacks at one level */
+#define WATCHFUL_NS INT64_C(10000000000)
 #define CALLBACKS 16
+#define HIGH 512                        /* descriptors from here on */
 #define TRIGGER "some 200000 2000000"   /* stalled for 0.2 s within 2: what systemd asks for as well */
 
 enum source { WAKE, STALL, EVENTS, SOURCES };
 
 static struct pollfd source[SOURCES] = { { .fd = -1 }, { .fd = -1 }, { .fd = -1 } };
-static _Atomic uint32_t wake_event;     /* descriptor plus 1 */
+static struct { dev_t device; ino_t number; } file[SOURCES]; /* that these are */
+static _Atomic uint64_t wake_end;       /* WAKE's other end: inode : 32, descriptor plus 1 : 32 */
 static _Atomic uint32_t busy;           /* a thread looks, or sleeps on the sources */
 static _Atomic bool named;              /* mews_pressure_watch has said what to watch */
 static char watch[PATH_MAX], trigger[256];
@@ -38,6 +40,7 @@ static bool opened, stalled;            /* stalled: a trigger fired since the la
 static struct mews_limits limits = { .memory = MEWS_UNLIMITED, .memory_high = MEWS_UNLIMITED };
 static struct mews_pressure_state state;
 static int64_t told;
+static int64_t watchful;                /* until then the program may be closing descriptors still */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -60,15 +63,22 @@ static enum mews_pressure level_of_use(const struct mews_pressure_signs *signs,
 	return level;
 }
 
+static uint64_t comfort_of(const struct mews_pressure_signs *signs)
+{
+	return signs->limit / 4 * 3;
+}
+
 bool mews_pressure_decide(struct mews_pressure_state *s, const struct mews_pressure_signs *signs,
 			  int64_t now)
 {
 	enum mews_pressure asked = level_of_use(signs, s->level);
-	bool event = signs->stalled || signs->high > s->high || signs->max > s->max;
+	bool near = signs->limit == UINT64_MAX || signs->use >= comfort_of(signs);
+	bool max = near && signs->max > s->max, high = near && signs->high > s->high;
+	bool event = signs->stalled || high || max;
 
-	if (signs->max > s->max)
+	if (max)
 		asked = MEWS_PRESSURE_CRITICAL;
-	else if (signs->high > s->high && asked < MEWS_PRESSURE_MEDIUM)
+	else if (high && asked < MEWS_PRESSURE_MEDIUM)
 		asked = MEWS_PRESSURE_MEDIUM;
 	else if (signs->stalled && asked < MEWS_PRESSURE_LOW)
 		asked = MEWS_PRESSURE_LOW;
@@ -107,11 +117,108 @@ static size_t decode_base64(const char *text, char *out, size_t size)
 	return length;
 }
 
+/*
+ * Programs close descriptors that they know nothing of, as daemons do, and the numbers become others'. So
+ * none is used but after a look whether it is the file still that was opened.
+ */
+static bool is_ours(enum source which)
+{
+	struct stat now;
+
+	return source[which].fd >= 0 && mews_kernel->fstat(source[which].fd, &now) == 0 &&
+	       now.st_dev == file[which].device && now.st_ino == file[which].number;
+}
+
+static bool is_lost(enum source which)
+{
+	return source[which].fd >= 0 && !is_ours(which);
+}
+
+/*
+ * To a number that is not given out again soon: a poll looks at the numbers anew when it is woken, as by
+ * a descriptor that was closed, and would go on to sleep on another's.
+ */
+static int lift(int fd)
+{
+	int high = mews_kernel->dup_above(fd, HIGH);
+
+	if (high < 0)
+		return fd;
+	mews_kernel->close(fd);
+	return high;
+}
+
+/* Keeps a descriptor; closes it where nobody tells what it is. */
+static bool keep_source(enum source which, int fd, short events, struct stat *stat)
+{
+	fd = lift(fd);
+	if (mews_kernel->fstat(fd, stat)) {
+		mews_kernel->close(fd);
+		return false;
+	}
+	source[which] = (struct pollfd) { .fd = fd, .events = events };
+	file[which].device = stat->st_dev;
+	file[which].number = stat->st_ino;
+	return true;
+}
+
 static void close_source(enum source which)
 {
-	if (source[which].fd >= 0)
+	if (is_ours(which))
 		mews_kernel->close(source[which].fd);
 	source[which].fd = -1;
+}
+
+static uint64_t end_of(int fd, const struct stat *stat)
+{
+	return (uint64_t)stat->st_ino << 32 | (uint32_t)(fd + 1);
+}
+
+/* The descriptor of WAKE's other end; -1 where it is not ours, or not any more. */
+static int descriptor_of(uint64_t end)
+{
+	int fd = (int)(uint32_t)end - 1;
+	struct stat stat;
+
+	return end && mews_kernel->fstat(fd, &stat) == 0 && S_ISSOCK(stat.st_mode) &&
+	       end_of(fd, &stat) == end ? fd : -1;
+}
+
+/*
+ * A pair of sockets rather than an eventfd: they are told from others, and who sleeps on one wakes when
+ * the other is closed.
+ */
+static void open_wake(void)
+{
+	struct stat stat;
+	int pair[2], end;
+
+	if (mews_kernel->socketpair(pair))
+		return;
+	end = lift(pair[1]);
+	if (keep_source(WAKE, pair[0], POLLIN, &stat) && mews_kernel->fstat(end, &stat) == 0) {
+		atomic_store(&wake_end, end_of(end, &stat));
+		return;
+	}
+	close_source(WAKE);
+	mews_kernel->close(end);
+}
+
+static void close_sources(void)
+{
+	int end = descriptor_of(atomic_exchange(&wake_end, 0));
+	enum source which;
+
+	if (end >= 0)
+		mews_kernel->close(end);
+	for (which = 0; which < SOURCES; which++)
+		close_source(which);
+}
+
+static bool say(enum source which, const struct stat *stat, const char *text, size_t length)
+{
+	return (S_ISSOCK(stat->st_mode) ? mews_kernel->send : mews_kernel->write)
+		(source[which].fd, text, length) == (ssize_t)length;
 }
 
 /* A PSI file takes a trigger and then is polled for POLLPRI; a FIFO or a socket, for POLLIN. */
@@ -122,15 +229,12 @@ static bool open_stall(const char *path, const char *text, size_t length)
 
 	if (fd < 0 && errno == ENXIO)
 		fd = mews_kernel->connect_unix(path);
-	if (fd < 0)
+	if (fd < 0 || !keep_source(STALL, fd, POLLIN, &stat))
 		return false;
-	source[STALL].fd = fd;
-	if (mews_kernel->fstat(fd, &stat) == 0 &&
-	    (!length || S_ISFIFO(stat.st_mode) ||
-	     mews_kernel->write(fd, text, length) == (ssize_t)length)) {
-		source[STALL].events = S_ISREG(stat.st_mode) ? POLLPRI : POLLIN;
+	if (S_ISREG(stat.st_mode))
+		source[STALL].events = POLLPRI;
+	if (!length || S_ISFIFO(stat.st_mode) || say(STALL, &stat, text, length))
 		return true;
-	}
 	close_source(STALL);
 	return false;
 }
@@ -168,15 +272,16 @@ static uint64_t counter(const char *text, const char *name)
 static void read_events(struct mews_pressure_signs *signs)
 {
 	char path[sizeof(limits.v2_directory) + 32], text[256] = "\n";
+	struct stat stat;
 	ssize_t length;
+	int fd;
 
 	close_source(EVENTS);
 	if (!limits.v2_directory[0])
 		return;
 	snprintf(path, sizeof(path), "%s/memory.events", limits.v2_directory);
-	source[EVENTS].fd = mews_kernel->open(path, O_RDONLY | O_CLOEXEC);
-	source[EVENTS].events = POLLPRI;
-	if (source[EVENTS].fd < 0)
+	fd = mews_kernel->open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || !keep_source(EVENTS, fd, POLLPRI, &stat))
 		return;
 	length = mews_kernel->read(source[EVENTS].fd, text + 1, sizeof(text) - 2);
 	text[length > 0 ? length + 1 : 1] = 0;
@@ -184,25 +289,48 @@ static void read_events(struct mews_pressure_signs *signs)
 	signs->max = counter(text, "\nmax ");
 }
 
+/* Reads a file of the cgroup by whose use we judge, by its name in either version. */
+static bool read_own(const char *v2, const char *v1, char *text, size_t size)
+{
+	bool is_v2 = limits.v2_directory[0] && limits.cgroup_version == 2;
+	char path[sizeof(limits.v2_directory) + 32];
+
+	snprintf(path, sizeof(path), "%s/%s",
+		 is_v2 ? limits.v2_directory : limits.v1_memory_directory, is_v2 ? v2 : v1);
+	return path[0] == '/' && mews_kernel_read_text(path, text, size) > 0;
+}
+
+/* Of file pages that nobody uses the kernel makes room by itself. Only version 1 has a total. */
+static uint64_t unused_files(void)
+{
+	char text[4096];
+	uint64_t bytes;
+
+	if (!read_own("memory.stat", "memory.stat", text, sizeof(text)))
+		return 0;
+	bytes = counter(text, "\ntotal_inactive_file ");
+	return bytes ? bytes : counter(text, "\ninactive_file ");
+}
+
 static void read_use(struct mews_pressure_signs *signs)
 {
-	bool v2 = limits.v2_directory[0] && limits.cgroup_version == 2;
-	char path[sizeof(limits.v2_directory) + 32], text[32];
+	uint64_t files;
+	char text[32];
 
+	signs->limit = UINT64_MAX;
+	if (!read_own("memory.current", "memory.usage_in_bytes", text, sizeof(text)))
+		return;
 	signs->limit = limits.memory < limits.memory_high ? limits.memory : limits.memory_high;
-	snprintf(path, sizeof(path), "%s/%s", v2 ? limits.v2_directory : limits.v1_memory_directory,
-		 v2 ? "memory.current" : "memory.usage_in_bytes");
-	if (path[0] != '/' || mews_kernel_read_text(path, text, sizeof(text)) <= 0)
-		signs->limit = UINT64_MAX;
-	else
-		signs->use = strtoull(text, NULL, 10);
+	signs->use = strtoull(text, NULL, 10);
+	files = unused_files();
+	signs->use -= files < signs->use ? files : signs->use;
 }
 
 static bool fired(enum source which)
 {
 	char ignored[64];
 
-	if (source[which].fd < 0 || !source[which].revents)
+	if (!source[which].revents || !is_ours(which))
 		return false;
 	if (source[which].events == POLLIN)
 		while (mews_kernel->read(source[which].fd, ignored, sizeof(ignored)) ==
@@ -216,20 +344,31 @@ static bool fired(enum source which)
 	return true;
 }
 
+static bool all_there(void)
+{
+	uint64_t end = atomic_load(&wake_end);
+
+	return !is_lost(WAKE) && !is_lost(STALL) && !is_lost(EVENTS) &&
+	       (!end || descriptor_of(end) >= 0);
+}
+
+/* Once; and anew where the program has closed one of them. */
 static void open_sources(void)
 {
 	struct mews_pressure_signs signs = { 0 };
 
-	if (opened || !atomic_load(&named))
+	if (!atomic_load(&named) || (opened && all_there()))
 		return;
-	opened = true;
+	close_sources();
 	mews_limits_read("", 0, &limits);
 	find_stall();
 	read_events(&signs); /* what was counted before is no news */
-	state = (struct mews_pressure_state) { .high = signs.high, .max = signs.max };
-	source[WAKE].fd = mews_kernel->eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	source[WAKE].events = POLLIN;
-	atomic_store(&wake_event, (uint32_t)(source[WAKE].fd + 1));
+	if (opened)
+		watchful = mews_kernel_now() + WATCHFUL_NS;
+	else
+		state = (struct mews_pressure_state) { .high = signs.high, .max = signs.max };
+	opened = true;
+	open_wake();
 }
 
 static void tell_all(uint64_t bytes)
@@ -258,7 +397,7 @@ static int poll_sources(const struct timespec *step)
 /* Bytes above what is comfortable, three quarters; 0 where there is no limit to tell it by. */
 static uint64_t wanted_back(const struct mews_pressure_signs *signs)
 {
-	uint64_t comfort = signs->limit / 4 * 3;
+	uint64_t comfort = comfort_of(signs);
 
 	return signs->limit != UINT64_MAX && signs->use > comfort ? signs->use - comfort : 0;
 }
@@ -298,10 +437,14 @@ bool mews_pressure_look(void)
 	return news;
 }
 
-/* Under pressure, and where use can only be read: once a second. */
+/*
+ * Under pressure, and where use can only be read: once a second. And while what we sleep on may become
+ * another's just before we do.
+ */
 static bool by_clock(void)
 {
-	return state.level || limits.memory != MEWS_UNLIMITED || limits.memory_high != MEWS_UNLIMITED;
+	return state.level || limits.memory != MEWS_UNLIMITED ||
+	       limits.memory_high != MEWS_UNLIMITED || mews_kernel_now() < watchful;
 }
 
 static bool sleep_on_word(uint32_t *word, uint32_t seen, const struct timespec *step)
@@ -312,7 +455,6 @@ static bool sleep_on_word(uint32_t *word, uint32_t seen, const struct timespec *
 
 static bool sleep_on_sources(uint32_t *word, uint32_t seen, const struct timespec *step)
 {
-	open_sources();
 	if (source[WAKE].fd < 0)
 		return sleep_on_word(word, seen, step);
 	if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != seen)
@@ -325,6 +467,8 @@ bool mews_pressure_sleep(uint32_t *word, uint32_t seen, const struct timespec *s
 	const struct timespec longest = { .tv_sec = AGAIN_NS / 1000000000 };
 	bool slept, others = atomic_exchange(&busy, 1);
 
+	if (!others)
+		open_sources();
 	if ((others || by_clock()) && (!step || step->tv_sec >= longest.tv_sec))
 		step = &longest;
 	slept = (others ? sleep_on_word : sleep_on_sources)(word, seen, step);
@@ -335,25 +479,19 @@ bool mews_pressure_sleep(uint32_t *word, uint32_t seen, const struct timespec *s
 
 void mews_pressure_wake(uint32_t *word)
 {
-	uint32_t event = atomic_load(&wake_event);
-	uint64_t one = 1;
-	int saved = errno;
+	int saved = errno, fd = descriptor_of(atomic_load(&wake_end));
 
-	if (event)
-		mews_kernel->write((int)event - 1, &one, sizeof(one));
-	mews_kernel->futex_wake(word, INT_MAX); /* who slept before there was an eventfd */
+	if (fd >= 0)
+		mews_kernel->send(fd, "", 1);
+	mews_kernel->futex_wake(word, INT_MAX); /* who slept before there was a pair */
 	errno = saved;
 }
 
 void mews_pressure_child(void)
 {
-	enum source which;
-
 	pthread_mutex_init(&mutex, NULL);
 	atomic_store(&busy, 0);
-	atomic_store(&wake_event, 0);
-	for (which = 0; which < SOURCES; which++)
-		close_source(which);
+	close_sources();
 	opened = stalled = false;
 }
 

@@ -10,7 +10,9 @@
  *   use of the cgroup: 80, 90, 97 % of the least limit        file, each look   LOW, MEDIUM, CRITICAL
  *
  * A level rises at once, and falls by one after two seconds in which nothing asked for it; for use that
- * is five points below what raises it.
+ * is five points below what raises it. The file pages that a cgroup reads are counted as its use, fill any
+ * limit, and have it reached again and again: hence those that nobody uses are taken off, and an event
+ * counts where three quarters of the limit are used without them.
  */
 #ifndef MEWS_LIB_PRESSURE_H
 #define MEWS_LIB_PRESSURE_H
@@ -24,7 +26,7 @@
 struct mews_pressure_signs {
 	bool stalled;                   /* a trigger fired */
 	uint64_t high, max;             /* times that the limit was reached: counters */
-	uint64_t use, limit;            /* bytes; limit UINT64_MAX: none */
+	uint64_t use, limit;            /* bytes, without unused file pages; limit UINT64_MAX: none */
 };
 
 struct mews_pressure_state {

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -86,6 +88,22 @@ static void test_use(void **unused)
 	assert_int_equal(after(13, false), MEWS_PRESSURE_MEDIUM);
 	assert_int_equal(after(15, false), MEWS_PRESSURE_LOW);
 	assert_int_equal(after(17, false), MEWS_PRESSURE_NONE);
+}
+
+/* What a cgroup reads fills any limit, and has it reached: no pressure while little is in use. */
+static void test_files(void **unused)
+{
+	(void)unused;
+	start();
+	signs.limit = 1000;
+	signs.use = 749;
+	signs.high = 7;
+	signs.max = 5;
+	assert_int_equal(after(0, false), MEWS_PRESSURE_NONE);
+	signs.use = 750;
+	assert_int_equal(after(1, false), MEWS_PRESSURE_NONE);
+	signs.high = 8;
+	assert_int_equal(after(2, true), MEWS_PRESSURE_MEDIUM);
 }
 
 static unsigned told;
@@ -229,6 +247,133 @@ static void test_sleep(void **unused)
 	threads_join(&waker, 1);
 }
 
+/* The listener is gone before it is told what is wanted: an error, and no signal. */
+static int listener_gone;
+
+static int connect_and_lose(const char *path)
+{
+	int fd = mews_kernel_real.connect_unix(path);
+
+	close(listener_gone);
+	return fd;
+}
+
+static void test_socket_gone(void **unused)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct mews_kernel table = mews_kernel_real;
+
+	(void)unused;
+	listener_gone = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	strcpy(address.sun_path, named("watch"));
+	assert_int_equal(bind(listener_gone, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(listener_gone, 1), 0);
+	table.connect_unix = connect_and_lose;
+	mews_kernel = &table;
+	watch(name);
+	assert_false(mews_pressure_look());
+	mews_kernel = &mews_kernel_real;
+}
+
+/* A cgroup with a limit, and a page cache that fills it. */
+static const char *const canned[][2] = {
+	{ "/proc/self/cgroup", "0::/\n" },
+	{ "/proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n" },
+	{ "/sys/fs/cgroup/memory.max", "1000000\n" },
+	{ "/sys/fs/cgroup/memory.current", "990000\n" },
+	{ "/sys/fs/cgroup/memory.stat", "anon 90000\nfile 900000\ninactive_file 890000\n" },
+};
+
+static int open_canned(const char *path, int flags)
+{
+	(void)flags;
+	for (size_t i = 0; i < sizeof(canned) / sizeof(canned[0]); i++)
+		if (strcmp(path, canned[i][0]) == 0) {
+			int fd = memfd_create("canned", MFD_CLOEXEC);
+
+			assert_true(write(fd, canned[i][1], strlen(canned[i][1])) > 0);
+			lseek(fd, 0, SEEK_SET);
+			return fd;
+		}
+	errno = ENOENT;
+	return -1;
+}
+
+static void test_page_cache(void **unused)
+{
+	struct mews_kernel table = mews_kernel_real;
+
+	(void)unused;
+	table.open = open_canned;
+	mews_kernel = &table;
+	watch("/dev/null");
+	assert_int_equal(mews_on_pressure(tell, &told), 0);
+	assert_false(mews_pressure_look());
+	assert_int_equal(told, 0);
+	mews_kernel = &mews_kernel_real;
+}
+
+#define NUMBERS 1024
+
+/* Puts a file of ours at each number that the library has opened since. */
+static int take_numbers(const bool *before)
+{
+	int host = memfd_create("host", MFD_CLOEXEC), taken = 0;
+
+	for (int fd = 0; fd < NUMBERS; fd++)
+		if (!before[fd] && fd != host && fcntl(fd, F_GETFD) >= 0) {
+			assert_int_equal(dup2(host, fd), fd);
+			taken++;
+		}
+	assert_true(taken >= 2);
+	assert_int_equal(lseek(host, taken, SEEK_SET), taken); /* all of them share it */
+	return host;
+}
+
+/* None was read, written, or closed. Closes them. */
+static void check_numbers(const bool *before, int host)
+{
+	struct stat stat, other;
+	int left = 0;
+
+	assert_int_equal(fstat(host, &stat), 0);
+	assert_int_equal(stat.st_size, 0);
+	for (int fd = 0; fd < NUMBERS; fd++)
+		if (!before[fd] && fd != host && fstat(fd, &other) == 0 &&
+		    other.st_ino == stat.st_ino) {
+			close(fd);
+			left++;
+		}
+	assert_int_equal(lseek(host, 0, SEEK_CUR), left);
+	close(host);
+}
+
+/* Who became a daemon has closed what it did not know, and the numbers are its own now. */
+static void test_numbers_of_others(void **unused)
+{
+	const struct timespec step = { .tv_nsec = 1000000 };
+	bool before[NUMBERS];
+	uint32_t word = 0;
+	int host;
+
+	(void)unused;
+	watch(NULL);
+	for (int fd = 0; fd < NUMBERS; fd++)
+		before[fd] = fcntl(fd, F_GETFD) >= 0;
+	for (int turn = 0; turn < 3; turn++) {
+		mews_pressure_look();
+		host = take_numbers(before);
+		mews_pressure_wake(&word);
+		if (turn == 0)
+			mews_pressure_look();
+		else if (turn == 1)
+			assert_true(mews_pressure_sleep(&word, 0, &step));
+		else
+			mews_pressure_child();
+		check_numbers(before, host);
+	}
+}
+
 static void test_callbacks(void **unused)
 {
 	(void)unused;
@@ -249,6 +394,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stalls), cmocka_unit_test(test_events_of_the_cgroup),
 		cmocka_unit_test(test_use), TEST(test_fifo), TEST(test_socket), TEST(test_sleep),
+		cmocka_unit_test(test_files), TEST(test_socket_gone), TEST(test_page_cache),
+		TEST(test_numbers_of_others),
 		cmocka_unit_test(test_callbacks),
 	};
 
