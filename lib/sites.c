@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "../numa/kernel.h"
@@ -75,6 +76,16 @@ static void finish(struct mews_control *control, struct mews_lease_site *site, u
 	site->depth = mews_samples_stack(&control->samples, number, site->stack);
 }
 
+/* It may be a cancellation point, and we within an operation: a thread that ended there would block forks. */
+static void tell_report(struct mews_control *control, const struct mews_report *report)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	control->on_report(control->context, report);
+	pthread_setcancelstate(state, NULL);
+}
+
 void mews_report(struct mews_control *control, enum mews_report_kind kind, const void *block,
 		 const char *message)
 {
@@ -104,7 +115,7 @@ void mews_report(struct mews_control *control, enum mews_report_kind kind, const
 		finish(control, &site, sample.site);
 		report.site = &site;
 	}
-	control->on_report(control->context, &report);
+	tell_report(control, &report);
 }
 
 /* All sites, while they are added up: in memory of its own, since nothing here uses malloc. */
@@ -339,7 +350,7 @@ void mews_report_outstanding(struct mews_control *control, uint64_t out, uint64_
 		      (unsigned long long)total);
 	report.message = text;
 	if (tally_up(control, &tally)) {
-		control->on_report(control->context, &report);
+		tell_report(control, &report);
 		return;
 	}
 	say_outstanding(control, &tally, text + at, sizeof(text) - (size_t)at);
@@ -347,7 +358,7 @@ void mews_report_outstanding(struct mews_control *control, uint64_t out, uint64_
 		report.site = tally.site;
 		report.block = tally.site->block;
 	}
-	control->on_report(control->context, &report);
+	tell_report(control, &report);
 	tally_close(&tally);
 }
 

@@ -82,6 +82,10 @@ foreach(linkage static shared)
 	mews_run_test(suite/embedded-${linkage} LABELS suite COMMAND embedded_${linkage})
 endforeach()
 
+# What programs limit, close, lock and cancel around it.
+mews_suite(host host.c)
+mews_run_test(suite/host LABELS suite COMMAND host)
+
 # The same on two nodes, as hwloc is told: every other block is foreign to the CPU that returns it. The
 # machine need not have the second node: binding to it is refused, and counted.
 foreach(kind rseq fallback checked)
