@@ -234,7 +234,7 @@ static uint64_t node_kib(const char *text, const char *key)
  */
 static uint64_t kept_kib(uint64_t node_total)
 {
-	char text[4096];
+	char text[256]; /* the total is the first line; and a lease's stack may be small */
 	uint64_t kept = node_total / 64, total = 0;
 
 	if (mews_kernel_read_text("/proc/meminfo", text, sizeof(text)) > 0)
@@ -255,7 +255,7 @@ static uint64_t kept_kib(uint64_t node_total)
 static bool node_can_give(size_t length, const struct mews_place_request *request)
 {
 	bool strict = request->policy == MEWS_NODE_STRICT;
-	char path[64], text[4096];
+	char path[64], text[1024]; /* the file's first half: see kept_kib */
 	uint64_t room, kept;
 
 	if (!request->bind || (!strict && !request->local))

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <mews/inline.h>
+#include "lib/ledger.h"
 #include "numa/kernel.h"
 #include "tests/support/check.h"
 #include "tests/support/threads.h"
@@ -110,8 +111,8 @@ static void on_report(void *context, const struct mews_report *report)
 {
 	(void)context;
 	reports++;
-	pthread_testcancel(); /* as any function that writes */
 	(void)report;
+	pthread_testcancel(); /* as any function that writes */
 }
 
 static void *misuse_cancelled(void *pool)
@@ -138,6 +139,76 @@ static void run_cancelled_report(void)
 		_exit(0);
 	CHECK(child > 0 && waitpid(child, NULL, 0) == child, "fork");
 	close_pool(pool);
+}
+
+#define STACK (256 << 10)
+#define STACK_UNUSED 0x5a
+#define BLOCKS 3000
+
+static char *stack;
+static struct mews_pool *deep_pool;
+static void *blocks[BLOCKS + 1];
+
+static void lease_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < BLOCKS; i++)
+		blocks[i] = mews_lease(deep_pool);
+	CHECK(blocks[BLOCKS - 1] && !mews_lease(deep_pool), "not at the limit");
+}
+
+static void return_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < BLOCKS; i++)
+		mews_return(deep_pool, blocks[i]);
+	mews_return(deep_pool, &deep_pool);
+}
+
+/* So far below the caller a call has written. */
+static __attribute__((noinline)) void check_depth(const char *what, void (*call)(void))
+{
+	char *here = (char *)__builtin_frame_address(0) - 512, *low = stack + STACK / 4, *at = low;
+
+	memset(low, STACK_UNUSED, (size_t)(here - low));
+	call();
+	while (*at == STACK_UNUSED)
+		at++;
+	CHECK(here - at < 8192, "%s: %td bytes of stack", what, here - at);
+}
+
+static void *check_depths(void *unused)
+{
+	check_depth("lease", lease_all);
+	check_depth("return", return_all);
+	return unused;
+}
+
+/* mews(7) says how much stack an operation needs that misses: most where nodes are asked for memory. */
+static void run_small_stack(void)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = BLOCKS,
+					   .on_report = on_report };
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	if (mews_tsan_active() || mews_asan_active()) {
+		printf("skip: frames are larger under sanitizers\n");
+		return;
+	}
+	setenv("HWLOC_SYNTHETIC", "node:2 pu:1", 1);
+	CHECK(mews_pool_create(&config, &deep_pool) == 0, "create");
+	stack = mmap(NULL, STACK + sizeof(storage), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(stack != MAP_FAILED, "a stack");
+	pthread_attr_init(&attributes);
+	pthread_attr_setstack(&attributes, stack, STACK + sizeof(storage));
+	pthread_create(&thread, &attributes, check_depths, NULL);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attributes);
+	close_pool(deep_pool);
 }
 
 static struct mews_pool *pinned_pool;
@@ -345,6 +416,7 @@ static const struct {
 } cases[] = {
 	{ "file size", run_file_size },
 	{ "cancelled report", run_cancelled_report },
+	{ "small stack", run_small_stack },
 	{ "urgent creator", run_urgent_creator },
 	{ "locked memory", run_locked_memory },
 	{ "close on exec", run_close_on_exec },
