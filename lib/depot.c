@@ -2,8 +2,8 @@
 /*
  * Depots (layer 3): see depot.h. A magazine's slots are written by whoever popped it from the empty
  * stack and read by whoever popped it from the full one; the stacks' heads order the two (T1, T2 in
- * tagstack.h). Nobody waits: a thread that is preempted with a magazine in hand keeps that one
- * magazine from the others, and nothing else.
+ * tagstack.h). Nobody waits: a thread that is preempted with magazines in hand keeps those few from
+ * the others, and nothing else.
  */
 #include <string.h>
 #include "depot.h"
@@ -47,22 +47,21 @@ void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, 
 	}
 }
 
-/* An empty magazine: one used before, while its slots are warm, else a fresh one. */
-static uint32_t empty_magazine(struct mews_depots *depots, struct mews_depot *d)
+/* Magazines that were never used. */
+static size_t fresh_magazines(struct mews_depots *depots, struct mews_depot *d, uint32_t *number,
+			      size_t count)
 {
-	uint32_t number = mews_tagstack_pop(&d->empty, d->link);
-	uint32_t fresh;
-
-	if (number != MEWS_NONE)
-		return number;
 	/* Relaxed: numbers only, each given once; the slots behind them are still zero. */
-	fresh = atomic_load_explicit(&d->fresh, memory_order_relaxed);
+	uint32_t fresh = atomic_load_explicit(&d->fresh, memory_order_relaxed), left, i;
+
 	do {
-		if (fresh == depots->capacity)
-			return MEWS_NONE;
-	} while (!atomic_compare_exchange_weak_explicit(&d->fresh, &fresh, fresh + 1,
+		left = depots->capacity - fresh;
+		left = left < count ? left : (uint32_t)count;
+	} while (left && !atomic_compare_exchange_weak_explicit(&d->fresh, &fresh, fresh + left,
 			memory_order_relaxed, memory_order_relaxed));
-	return fresh;
+	for (i = 0; i < left; i++)
+		number[i] = fresh + i;
+	return left;
 }
 
 /* Relaxed: a low-water mark that is lost to a race costs a trim that could have waited. */
@@ -81,56 +80,80 @@ uint32_t mews_depot_low(struct mews_depots *depots, uint32_t depot)
 	return low < now ? low : now;
 }
 
-static bool hand_out(const struct mews_depots *depots, const struct mews_depot *d, uint32_t number,
-		     struct mews_magazine *out)
+static void hand_out(const struct mews_depots *depots, const struct mews_depot *d,
+		     const uint32_t *number, size_t count, struct mews_magazine *out)
 {
-	if (number == MEWS_NONE)
-		return false;
-	out->slots = d->slots + (size_t)number * depots->magazine;
-	out->number = number;
-	return true;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		out[i].slots = d->slots + (size_t)number[i] * depots->magazine;
+		out[i].number = number[i];
+	}
 }
 
-bool mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out)
+/* Those used before, while their slots are warm, else fresh ones. */
+size_t mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out,
+			    size_t count)
+{
+	struct mews_depot *d = &depots->depot[depot];
+	uint32_t number[MEWS_AT_ONCE];
+	size_t got = mews_tagstack_pop_many(&d->empty, d->link, number, count);
+
+	if (got < count)
+		got += fresh_magazines(depots, d, number + got, count - got);
+	hand_out(depots, d, number, got, out);
+	return got;
+}
+
+size_t mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out,
+			   size_t count)
+{
+	struct mews_depot *d = &depots->depot[depot];
+	uint32_t number[MEWS_AT_ONCE];
+	size_t got = mews_tagstack_pop_many(&d->full, d->link, number, count);
+
+	/* Ours until they are pushed: the last one's link still says how many it stood on. */
+	if (got)
+		note_low(d, (uint32_t)(mews_tagstack_link(d->link, number[got - 1]) >> 32) - 1);
+	hand_out(depots, d, number, got, out);
+	return got;
+}
+
+static void push(struct mews_depot *d, struct mews_tagstack *stack,
+		 const struct mews_magazine *magazines, size_t count)
+{
+	uint32_t number[MEWS_AT_ONCE];
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		number[i] = magazines[i].number;
+	mews_tagstack_push_many(stack, d->link, number, count);
+}
+
+void mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
+			  const struct mews_magazine *magazines, size_t count)
 {
 	struct mews_depot *d = &depots->depot[depot];
 
-	return hand_out(depots, d, empty_magazine(depots, d), out);
+	push(d, &d->full, magazines, count);
 }
 
-bool mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out)
-{
-	struct mews_depot *d = &depots->depot[depot];
-	uint32_t number = mews_tagstack_pop(&d->full, d->link);
-
-	/* Ours until it is pushed: its link still says how many it stood on. */
-	if (number != MEWS_NONE)
-		note_low(d, (uint32_t)(mews_tagstack_link(d->link, number) >> 32) - 1);
-	return hand_out(depots, d, number, out);
-}
-
-void mews_depot_push_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine)
+void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,
+			   const struct mews_magazine *magazines, size_t count)
 {
 	struct mews_depot *d = &depots->depot[depot];
 
-	mews_tagstack_push(&d->full, d->link, magazine.number);
-}
-
-void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine)
-{
-	struct mews_depot *d = &depots->depot[depot];
-
-	mews_tagstack_push(&d->empty, d->link, magazine.number);
+	push(d, &d->empty, magazines, count);
 }
 
 bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks)
 {
 	struct mews_magazine magazine;
 
-	if (!mews_depot_pop_empty(depots, depot, &magazine))
+	if (!mews_depot_pop_empty(depots, depot, &magazine, 1))
 		return false;
 	memcpy(magazine.slots, blocks, depots->magazine * sizeof(*blocks));
-	mews_depot_push_full(depots, depot, magazine);
+	mews_depot_push_full(depots, depot, &magazine, 1);
 	return true;
 }
 
@@ -138,10 +161,10 @@ bool mews_depot_take(struct mews_depots *depots, uint32_t depot, void **blocks)
 {
 	struct mews_magazine magazine;
 
-	if (!mews_depot_pop_full(depots, depot, &magazine))
+	if (!mews_depot_pop_full(depots, depot, &magazine, 1))
 		return false;
 	memcpy(blocks, magazine.slots, depots->magazine * sizeof(*blocks));
-	mews_depot_push_empty(depots, depot, magazine);
+	mews_depot_push_empty(depots, depot, &magazine, 1);
 	return true;
 }
 

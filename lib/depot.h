@@ -48,16 +48,24 @@ struct mews_magazine {
 	uint32_t number;
 };
 
-/*
- * Takes an empty magazine, to be filled and put on the full stack, and a full one, to be read and put
- * on the empty stack. False where there is none; the first: the depot is at its capacity.
- */
-bool mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out);
-bool mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out);
+/* Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. */
+#define MEWS_AT_ONCE 3
 
-/* Ends the holding of a magazine. It is full with depots->magazine blocks of the depot's window. */
-void mews_depot_push_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine);
-void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine magazine);
+/*
+ * Takes up to count (<= MEWS_AT_ONCE) empty magazines, to be filled and put on the full stack, or full
+ * ones, to be read and put on the empty stack. Returns how many; no empty ones: the depot is at its
+ * capacity.
+ */
+size_t mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out,
+			    size_t count);
+size_t mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out,
+			   size_t count);
+
+/* Ends the holding of magazines. Full: of depots->magazine blocks of the depot's window each. */
+void mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
+			  const struct mews_magazine *magazines, size_t count);
+void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,
+			   const struct mews_magazine *magazines, size_t count);
 
 /* Stores one magazine of blocks. False where the depot is at its capacity: nothing was stored. */
 bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks);

@@ -94,37 +94,37 @@ static size_t take_cached(struct mews_control *control, void **blocks, size_t co
 	return kept;
 }
 
-/* From the cache to a magazine without a stop. False where the cache had less than one. */
-static bool shed_magazine(struct mews_control *control, const struct mews_pass *pass)
+/* A magazine's slots from the cache without a stop. False where it had less, or of another window. */
+static bool fill(struct mews_control *control, const struct mews_pass *pass, void **slots)
 {
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
-	void *blocks[MEWS_MAGAZINE_MAX];
-	struct mews_magazine empty = { .slots = blocks };
-	bool have = mews_depot_pop_empty(&control->depots, depot, &empty);
-	size_t count = take_cached(control, empty.slots, control->plan.magazine);
+	size_t count = take_cached(control, slots, control->plan.magazine);
 
-	if (have && count == control->plan.magazine &&
-	    mews_slabs_window_of(&control->slabs, empty.slots[0]) ==
-	    control->depots.depot[depot].window) {
-		mews_depot_push_full(&control->depots, depot, empty);
-		mews_notice(control);
+	if (count == control->plan.magazine &&
+	    mews_slabs_window_of(&control->slabs, slots[0]) == control->depots.depot[depot].window)
 		return true;
-	}
-	give_loose(control, pass->cpu, empty.slots, count);
-	if (have)
-		mews_depot_push_empty(&control->depots, depot, empty);
-	return count == control->plan.magazine;
+	give_loose(control, pass->cpu, slots, count);
+	return false;
 }
 
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 {
-	void *hot[MEWS_MAGAZINE_MAX];
-	size_t count = take_cached(control, hot, control->plan.magazine);
-	int i;
+	uint32_t depot = control->plan.cpu_depot[pass->cpu];
+	struct mews_magazine empty[MEWS_AT_ONCE];
+	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
+	size_t count = take_cached(control, hot, control->plan.magazine), full = 0, i;
+	size_t have = mews_depot_pop_empty(&control->depots, depot, empty, MEWS_AT_ONCE);
 
-	/* Until it is empty; a bound, in case others fill it meanwhile. */
-	for (i = 0; i < 4 && shed_magazine(control, pass); i++)
-		;
+	while (full < have && fill(control, pass, empty[full].slots))
+		full++;
+	if (full)
+		mews_depot_push_full(&control->depots, depot, empty, full);
+	if (full < have)
+		mews_depot_push_empty(&control->depots, depot, empty + full, have - full);
+	mews_notice(control);
+	/* The depot is at its capacity: to the slabs. */
+	for (i = have; i < MEWS_AT_ONCE && full == have && fill(control, pass, blocks); i++)
+		mews_give_to_slabs(control, blocks, control->plan.magazine);
 	mews_stash(control, hot, count);
 }
 

@@ -116,19 +116,25 @@ static size_t deal(struct mews_control *control, struct operation *op, void *con
 	return use;
 }
 
-/* From a magazine of the CPU's depot, without a stop. 0 where there is none. */
+/* Of a cache's four: room for two more is left then, as there are two until the next miss. */
+#define MISS_MAGAZINES 2
+
+/* From magazines of the CPU's depot, without a stop. 0 where there is none. */
 static size_t lease_from_depot(struct mews_control *control, struct operation *op, void **blocks,
 			       size_t count)
 {
 	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
-	struct mews_magazine full;
-	size_t use;
+	struct mews_magazine full[MISS_MAGAZINES];
+	size_t use = 0, i, n = mews_depot_pop_full(&control->depots, depot, full,
+						   op->cached ? MISS_MAGAZINES : 1);
 
-	if (!mews_depot_pop_full(&control->depots, depot, &full))
+	if (!n)
 		return 0;
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
-	use = deal(control, op, full.slots, control->plan.magazine, blocks, count);
-	mews_depot_push_empty(&control->depots, depot, full);
+	for (i = 0; i < n; i++)
+		use += deal(control, op, full[i].slots, control->plan.magazine, blocks + use,
+			    count - use);
+	mews_depot_push_empty(&control->depots, depot, full, n);
 	return use;
 }
 

@@ -21,9 +21,9 @@ class Model:
 MODELS = {
     "depot": Model(
         {"lib/tagstack.h": STACK,
-         "lib/depot.c": ["note_low", "empty_magazine", "hand_out", "mews_depot_pop_empty", "mews_depot_pop_full",
-                         "mews_depot_push_full", "mews_depot_push_empty", "mews_depot_put",
-                         "mews_depot_take"]},
+         "lib/depot.c": ["fresh_magazines", "note_low", "hand_out", "mews_depot_pop_empty",
+                         "mews_depot_pop_full", "push", "mews_depot_push_full",
+                         "mews_depot_push_empty", "mews_depot_put", "mews_depot_take"]},
         {"no-tag": ("((head >> 32) + 1) << 32", "(head >> 32) << 32"),
          "push-not-released": ("memory_order_seq_cst, memory_order_acquire",
                                "memory_order_acquire, memory_order_acquire"),
@@ -33,8 +33,8 @@ MODELS = {
             "\t\t\tmews_tagstack_next_head(head, next),\n"
             "\t\t\tmemory_order_relaxed, memory_order_relaxed"),
          "slots-after-push": ("copy_in(magazine.slots, blocks, depots->magazine);\n"
-                              "\tmews_depot_push_full(depots, depot, magazine);",
-                              "mews_depot_push_full(depots, depot, magazine);\n"
+                              "\tmews_depot_push_full(depots, depot, &magazine, 1);",
+                              "mews_depot_push_full(depots, depot, &magazine, 1);\n"
                               "\tcopy_in(magazine.slots, blocks, depots->magazine);")},
         20000,
         [("static inline ", "static "), ("void *const *blocks", "const uintptr_t *blocks"),

@@ -65,6 +65,35 @@ static void test_capacity(void **state)
 	free(f.tables);
 }
 
+/* Magazines that move together: all that there are, never one in two hands. */
+static void test_several_at_a_time(void **state)
+{
+	struct mews_magazine some[MEWS_AT_ONCE], others[MEWS_AT_ONCE];
+	struct fixture f;
+
+	(void)state;
+	set_up(&f);
+	assert_int_equal(mews_depot_pop_empty(&f.depots, 0, some, 3), 3);
+	for (uintptr_t i = 0; i < 3; i++)
+		make(some[i].slots, i);
+	assert_int_equal(mews_depot_pop_empty(&f.depots, 0, others, 3), CAPACITY - 3);
+	assert_int_equal(mews_depot_pop_empty(&f.depots, 0, others, 1), 0);
+	mews_depot_push_full(&f.depots, 0, some, 3);
+	assert_int_equal(mews_depot_blocks(&f.depots, 0), 3 * MAGAZINE);
+	mews_depot_low(&f.depots, 0);
+	assert_int_equal(mews_depot_pop_full(&f.depots, 0, others, 2), 2);
+	assert_int_equal(id_of(others[0].slots), 2);
+	assert_int_equal(id_of(others[1].slots), 1);
+	assert_int_equal(mews_depot_low(&f.depots, 0), 1);
+	mews_depot_push_empty(&f.depots, 0, others, 2);
+	assert_int_equal(mews_depot_pop_full(&f.depots, 0, some, 3), 1);
+	assert_int_equal(id_of(some[0].slots), 0);
+	assert_int_equal(mews_depot_pop_full(&f.depots, 0, others, 3), 0);
+	assert_int_equal(mews_depot_pop_empty(&f.depots, 0, others, 3), 2);
+	assert_ptr_not_equal(others[0].slots, others[1].slots);
+	free(f.tables);
+}
+
 static void test_depots_know_their_window(void **state)
 {
 	struct fixture f;
@@ -129,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_capacity),
+		cmocka_unit_test(test_several_at_a_time),
 		cmocka_unit_test(test_depots_know_their_window),
 		cmocka_unit_test(test_threads),
 	};
