@@ -80,6 +80,9 @@ bool mews_owner_pool_leave(struct mews_control *control);
 struct mews_control *mews_owner_pool_pin(uint64_t registered);
 void mews_owner_pool_unpin(uint64_t registered);
 
+/* In the child of a fork that came from within no operation: whoever had pinned a pool is not here. */
+void mews_owner_pools_child(void);
+
 /* Whose lease a block is. */
 struct mews_owner_of {
 	uint64_t id;            /* 0: nobody's, or it is not out, as far as a moment's look tells */

@@ -12,6 +12,10 @@
  * Signals: lease and return may be called in a signal handler, also in one that interrupted a
  * lease or a return. Growth and oversize leases make system calls that POSIX does not list as
  * async-signal-safe (mmap, madvise), and that Linux allows there. Control calls are not for handlers.
+ * A handler that interrupted a call of the library must come back to it. One that leaves by longjmp, or
+ * ends its thread, in a lease or return that hits loses at most the blocks of that call, which stay out;
+ * in any other call also what was in its hands, and whoever waits for operations to end (a drain, a
+ * dispose, a fork) then waits for ever. Leases with owners promise more: see mews/owner.h.
  *
  * fork: the child may lease, return, and dispose. It has a copy of every block, as of all memory.
  */
