@@ -46,9 +46,9 @@ struct mews_owner {
 	struct mews_group first[MEWS_GROUPS_AT_FIRST];
 };
 
-/* Holds cancellation off; returns what mews_owner_resume wants. */
+/* Holds asynchronous cancellation off; returns what mews_owner_resume wants. */
 int mews_owner_hold(struct mews_owner *owner);
-void mews_owner_resume(struct mews_owner *owner, int state);
+void mews_owner_resume(struct mews_owner *owner, int type);
 
 /* In the child of a fork. */
 void mews_owner_child(void);

@@ -116,12 +116,13 @@ void mews_process_cancellable(bool is)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
+/* By its type: a cancellation that is on its way asks for that alone, in glibc before 2.41. */
 static bool hold_cancellation(void)
 {
-	int state;
+	int type;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	return state == PTHREAD_CANCEL_ENABLE;
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	return type == PTHREAD_CANCEL_ASYNCHRONOUS;
 }
 
 void mews_pass_enter(struct mews_control *control, uint32_t cpu, struct mews_pass *pass)
@@ -144,7 +145,7 @@ void mews_pass_end(struct mews_pass *pass)
 		mews_gate_leave(pass);
 	inside--;
 	if (__builtin_expect(pass->held, 0))
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 }
 
 static void shut_caches(struct mews_control *control)

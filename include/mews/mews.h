@@ -123,9 +123,10 @@ struct mews_pool_config {
 	enum mews_checks checks;
 	size_t oversize_limit;  /* longest oversize lease in bytes; 0: 1 GiB */
 	/*
-	 * Told of misuse, of degradation, and of what is out at the end, on the thread that met it, maybe inside a lease or a
-	 * return. It may lease from and return to other pools; it must not call this one. NULL: the
-	 * counters of mews_pool_stats are all that remains.
+	 * Told of misuse, of degradation, and of what is out at the end, on the thread that met it, maybe
+	 * inside a lease or a return: it must come back, and the thread is not cancelled meanwhile. It may
+	 * lease from and return to other pools; it must not call this one. NULL: the counters of
+	 * mews_pool_stats are all that remains.
 	 */
 	void (*on_report)(void *context, const struct mews_report *report);
 	void *context;
