@@ -267,7 +267,7 @@ int main(int argc, char **argv)
 	if (plant)
 		return check_finds(run_planted, &options) ? 0 : 1;
 	if (options_chosen(&options, "deaths"))
-		run_deaths(options.operations ? options.operations :
+		run_deaths(options.operations ? options.operations : options.short_run ||
 			   mews_asan_active() || mews_tsan_active() ? 1000 : 10000);
 	if (options_chosen(&options, "mix"))
 		run_mix(options.seconds > 0 ? options.seconds : options.long_run ? 20 : 1, options.seed);

@@ -60,6 +60,7 @@ void options_parse(struct options *options, const char *doc, int argc, char **ar
 	memset(options, 0, sizeof(*options));
 	options->seed = (uint64_t)now.tv_sec * 1000003u ^ (uint64_t)now.tv_nsec;
 	options->long_run = getenv("MEWS_TEST_LONG") != NULL;
+	options->short_run = getenv("MEWS_TEST_SHORT") != NULL;
 	argp_parse(&argp, argc, argv, 0, NULL, options);
 }
 

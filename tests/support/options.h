@@ -18,6 +18,7 @@ struct options {
 	uint64_t operations;    /* 0: the program's own default */
 	unsigned threads;       /* 0: the scenario's own default */
 	bool long_run;
+	bool short_run;         /* on an emulated machine */
 	bool list;
 	bool update;            /* rewrite the golden file instead of comparing */
 	const char *plant;      /* the bug to plant; NULL: none */
