@@ -290,11 +290,37 @@ static int back_anonymous(void *addr, size_t length, int advice,
 	return error;
 }
 
+/* Whether a huge page of the range is another node's. What the kernel does not tell is none. */
+static bool some_is_remote(char *addr, size_t length, uint32_t node)
+{
+	void *page;
+	int on;
+
+	for (size_t offset = 0; offset < length; offset += SIZE_2M) {
+		page = addr + offset;
+		if (mews_place_verify(&page, 1, &on) == 0 && on >= 0 && (uint32_t)on != node)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A node that has the memory, but in pieces, gives no huge page: where it is only preferred, the kernel
+ * takes another node's then. Small pages of this one are the better.
+ */
 static int back_thp(void *addr, size_t length, const struct mews_place_request *request)
 {
+	int result;
+
 	if (!multiple_of(addr, length, SIZE_2M) || !thp_enabled())
 		return -ENOMEM;
-	return back_anonymous(addr, length, MADV_HUGEPAGE, request);
+	result = back_anonymous(addr, length, MADV_HUGEPAGE, request);
+	if (result == 0 && request->bind && request->local &&
+	    request->policy != MEWS_NODE_STRICT && some_is_remote(addr, length, request->node)) {
+		restore(addr, length);
+		return -ENOMEM;
+	}
+	return result;
 }
 
 /* Tries one rung and counts its pages. Results as back_hugetlb. */

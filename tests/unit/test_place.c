@@ -284,6 +284,38 @@ static void test_shortage(void **state)
 	refuses_at_once(&local);
 }
 
+static long all_on_node_1(int pid, unsigned long count, void **pages, const int *nodes, int *status,
+			  int flags)
+{
+	(void)pid;
+	(void)pages;
+	(void)nodes;
+	(void)flags;
+	for (unsigned long i = 0; i < count; i++)
+		status[i] = 1;
+	return 0;
+}
+
+/* A node whose memory is in pieces: the kernel gives another's huge pages, and these are not kept. */
+static void test_remote_huge_pages(void **state)
+{
+	const struct mews_place_request local = {
+		.node = 0, .bind = true, .local = true, .top = MEWS_PAGES_THP,
+	};
+	struct mews_kernel kernel = mews_kernel_real;
+	char *range = mews_place_reserve(4 * MIB, 2 * MIB);
+	struct mews_backing got = { 0 };
+
+	(void)state;
+	kernel.move_pages = all_on_node_1;
+	mews_kernel = &kernel;
+	assert_int_equal(mews_place_back(range, 4 * MIB, &local, &got), 0);
+	mews_kernel = &mews_kernel_real;
+	assert_int_equal(got.thp, 0);
+	assert_int_equal(got.base, 4 * MIB);
+	mews_place_release(range, 4 * MIB);
+}
+
 static void test_verify(void **state)
 {
 	char *range = mews_place_reserve(MIB, 4096);
@@ -523,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_binding),
 		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_shortage),
+		cmocka_unit_test(test_remote_huge_pages),
 		cmocka_unit_test(test_verify),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_map_is_private),
