@@ -147,27 +147,28 @@ struct mews_owner_of mews_owner_of(const struct mews_control *control, const voi
 
 int mews_owner_hold(struct mews_owner *owner)
 {
-	int state;
+	int type;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	/* See hold_cancellation in process.c; nothing here is a cancellation point. */
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	owner->busy = 1;
 	atomic_signal_fence(memory_order_seq_cst);
-	return state;
+	return type;
 }
 
-void mews_owner_resume(struct mews_owner *owner, int state)
+void mews_owner_resume(struct mews_owner *owner, int type)
 {
 	atomic_signal_fence(memory_order_seq_cst);
 	owner->busy = 0;
-	pthread_setcancelstate(state, NULL);
+	pthread_setcanceltype(type, NULL);
 }
 
 static size_t end(struct mews_owner *owner, bool dead)
 {
-	int saved = errno, state = mews_owner_hold(owner);
+	int saved = errno, type = mews_owner_hold(owner);
 	size_t count = mews_owner_return_all(owner, dead);
 
-	mews_owner_resume(owner, state);
+	mews_owner_resume(owner, type);
 	errno = saved;
 	return count;
 }

@@ -46,9 +46,9 @@ struct mews_owner {
 	struct mews_group first[MEWS_GROUPS_AT_FIRST];
 };
 
-/* Holds cancellation off; returns what mews_owner_resume wants. */
+/* Holds asynchronous cancellation off; returns what mews_owner_resume wants. */
 int mews_owner_hold(struct mews_owner *owner);
-void mews_owner_resume(struct mews_owner *owner, int state);
+void mews_owner_resume(struct mews_owner *owner, int type);
 
 /* In the child of a fork. */
 void mews_owner_child(void);
@@ -79,6 +79,9 @@ bool mews_owner_pool_leave(struct mews_control *control);
 /* The pool that is registered so, kept from its end until it is unpinned; NULL where it has ended. */
 struct mews_control *mews_owner_pool_pin(uint64_t registered);
 void mews_owner_pool_unpin(uint64_t registered);
+
+/* In the child of a fork that came from within no operation: whoever had pinned a pool is not here. */
+void mews_owner_pools_child(void);
 
 /* Whose lease a block is. */
 struct mews_owner_of {

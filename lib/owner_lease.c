@@ -97,7 +97,7 @@ static __attribute__((noinline)) void *lease_missed(struct mews_pool *pool,
 						     struct mews_owner *owner, void *caller)
 {
 	struct mews_control *control = mews_control_of(pool);
-	int saved = errno, state;
+	int saved = errno, type;
 	void *block;
 
 	if (!owner || !mews_owned(control) || owner->busy) {
@@ -107,9 +107,9 @@ static __attribute__((noinline)) void *lease_missed(struct mews_pool *pool,
 	block = lease_top(control, owner, false);
 	if (block)
 		return block;
-	state = mews_owner_hold(owner);
+	type = mews_owner_hold(owner);
 	block = lease_held(control, owner, caller);
-	mews_owner_resume(owner, state);
+	mews_owner_resume(owner, type);
 	if (block)
 		errno = saved;
 	return block;
@@ -163,16 +163,16 @@ void mews_owner_take_home(struct mews_control *control, void *block)
 void mews_owner_give(struct mews_control *control, void *block)
 {
 	uint32_t number;
-	int state;
+	int type;
 
 	if (!block) /* first: the pool may be gone with the block before it */
 		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
 	if (mews_slabs_find(&control->slabs, block, &number) != MEWS_BLOCK_START)
 		mews_slow_return(control, &block, 1); /* oversize, or misuse */
 	else if (take_back(control, block))
 		mews_owner_take_home(control, block);
-	pthread_setcancelstate(state, NULL);
+	pthread_setcanceltype(type, NULL);
 }
 
 /* Changes the key of a lease. 0 or -EINVAL: it is none. */
@@ -201,16 +201,16 @@ static bool is_block(struct mews_pool *pool, const void *block)
 MEWS_API int mews_owner_adopt(struct mews_pool *pool, struct mews_owner *owner, void *block)
 {
 	struct mews_control *control;
-	int state, error;
+	int type, error;
 
 	if (!owner || !is_block(pool, block))
 		return -EINVAL;
 	control = mews_control_of(pool);
-	state = mews_owner_hold(owner);
+	type = mews_owner_hold(owner);
 	error = mews_owner_know(owner, control, block);
 	if (!error)
 		error = change_owner(control, block, owner->key);
-	mews_owner_resume(owner, state);
+	mews_owner_resume(owner, type);
 	return error;
 }
 

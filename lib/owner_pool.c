@@ -74,3 +74,18 @@ void mews_owner_pool_unpin(uint64_t registered)
 	atomic_store(&p->control, NULL);
 	mews_control_destroy(control);
 }
+
+void mews_owner_pools_child(void)
+{
+	struct mews_control *control;
+	uint64_t state;
+	uint32_t i;
+
+	for (i = 0; i < PLACES; i++) {
+		state = atomic_fetch_and(&place[i].state, ~PINS);
+		if (!(state & PINS) || !(state & ENDING))
+			continue;
+		control = atomic_exchange(&place[i].control, NULL);
+		mews_control_destroy(control);
+	}
+}

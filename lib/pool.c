@@ -60,20 +60,30 @@ struct operation {
 	bool woken;                     /* its cache rested: what it looks for may be there */
 };
 
-/* In place: a copy of words that were just written in smaller pieces waits for their stores. */
-static void begin(struct mews_control *control, struct operation *op)
+/*
+ * known: cpu is the one that it is on. In place: a copy of words that were just written in smaller pieces
+ * waits for their stores.
+ */
+static inline __attribute__((always_inline)) void begin_on(struct mews_control *control,
+							   struct operation *op, uint32_t cpu,
+							   bool known)
 {
-	int cpu = mews_seq_cpu(mews_rseq_offset);
-	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
-		     (uint32_t)cpu < control->sides.count;
-
-	mews_pass_enter(control, known ? (uint32_t)cpu : mews_fence_current_cpu(), &op->pass);
+	mews_pass_enter(control, cpu, &op->pass);
 	/* Sequentially consistent, after G1: see side.h. */
 	op->state = atomic_load(&control->state);
 	op->detours = atomic_load(&control->detours);
 	op->cached = known && op->state == MEWS_LIVE && !op->detours;
 	op->woken = op->cached && mews_cache_rests(op->pass.side) &&
 		    mews_wake_cache(control, op->pass.cpu);
+}
+
+static void begin(struct mews_control *control, struct operation *op)
+{
+	int cpu = mews_seq_cpu(mews_rseq_offset);
+	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
+		     (uint32_t)cpu < control->sides.count;
+
+	begin_on(control, op, known ? (uint32_t)cpu : mews_fence_current_cpu(), known);
 }
 
 /* In this order: the pool may be gone when its last operation has left. */
@@ -161,17 +171,29 @@ static size_t lease_woken(struct mews_control *control, void **blocks, size_t co
 	       mews_seq_lease_many(control->pool, mews_rseq_offset, blocks, at_once(count));
 }
 
-/* Leases up to count blocks beyond what the cache had; *error where it gets fewer. */
+static bool has_local(const struct operation *op)
+{
+	/* Relaxed: a hint. */
+	return mews_tagstack_top(atomic_load_explicit(&op->pass.side->local.head,
+						      memory_order_relaxed)) != MEWS_NONE;
+}
+
+/*
+ * Leases up to count blocks beyond what the cache had; *error where it gets fewer. During a drain the
+ * depots are on their way to the slabs, where all other returns go too: until that has happened, once at
+ * its beginning, a lease may grow the pool by a slab though a magazine lies there.
+ */
 static size_t lease_more(struct mews_control *control, struct operation *op, void **blocks,
 			 size_t count, int *error)
 {
 	bool live = op->state == MEWS_LIVE;
 	size_t got = 0, use;
 
-	if (!op->cached && live)
+	/* Also where it has a cache again: what came during a detour. */
+	if (live && (!op->cached || has_local(op)))
 		got = mews_side_pop(&control->sides, &op->pass.side->local, blocks, count);
-	else if (op->woken)
-		got = lease_woken(control, blocks, count);
+	if (got < count && op->woken)
+		got += lease_woken(control, blocks + got, count - got);
 	if (got < count)
 		mews_count(op->pass.side, MEWS_EVENT_LEASE_MISSES, 1);
 	for (; got < count; got += use) {
@@ -276,13 +298,24 @@ size_t mews_slow_lease(struct mews_control *control, void **blocks, size_t count
 	return got;
 }
 
-void *mews_lease_look(struct mews_control *control, bool watch, void *caller, int *error)
+void *mews_lease_look(struct mews_control *control, void *caller, int *error)
 {
 	struct operation op;
 	void *block = NULL;
 
 	begin(control, &op);
-	if (watch && op.state != MEWS_DISPOSED)
+	lease_within(control, &op, &block, 1, caller, error);
+	end(control, &op);
+	return block;
+}
+
+void *mews_lease_watch(struct mews_control *control, uint32_t cpu, void *caller, int *error)
+{
+	struct operation op;
+	void *block = NULL;
+
+	begin_on(control, &op, cpu, false);
+	if (op.state != MEWS_DISPOSED)
 		watch_returns(control, &op);
 	lease_within(control, &op, &block, 1, caller, error);
 	end(control, &op);

@@ -32,6 +32,7 @@ static unsigned topology_users;
 static uint32_t generation; /* changes in the child of a fork, while it has one thread */
 /* Operations of this thread inside a gate: more than one where a handler or a callback interrupts. */
 static __thread unsigned inside __attribute__((tls_model("initial-exec")));
+static __thread bool cancellable __attribute__((tls_model("initial-exec")));
 static _Atomic pthread_t forker; /* valid while a pool is frozen */
 /* A word that parent and child share while a child copies hugetlb pages; NULL where none are. */
 static uint32_t *copied;
@@ -108,14 +109,33 @@ static __attribute__((noinline)) void wait_for_fork(struct mews_control *control
 	errno = saved;
 }
 
+void mews_process_cancellable(bool is)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	cancellable = is;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* By its type: a cancellation that is on its way asks for that alone, in glibc before 2.41. */
+static bool hold_cancellation(void)
+{
+	int type;
+
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+	return type == PTHREAD_CANCEL_ASYNCHRONOUS;
+}
+
 void mews_pass_enter(struct mews_control *control, uint32_t cpu, struct mews_pass *pass)
 {
+	bool held = __builtin_expect(cancellable, 0) && hold_cancellation();
+
 	inside++; /* before the gate: a handler between the two must not wait for this one's fork */
 	*pass = mews_gate_enter(&control->sides, cpu);
 	if (__builtin_expect(frozen_for_me(control), 0))
 		wait_for_fork(control, cpu, pass);
 	pass->generation = generation;
 	pass->nested = inside > 1;
+	pass->held = held;
 }
 
 void mews_pass_end(struct mews_pass *pass)
@@ -124,6 +144,8 @@ void mews_pass_end(struct mews_pass *pass)
 	if (pass->generation == generation)
 		mews_gate_leave(pass);
 	inside--;
+	if (__builtin_expect(pass->held, 0))
+		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 }
 
 static void shut_caches(struct mews_control *control)
@@ -255,6 +277,8 @@ static void in_child(void)
 	mews_fence_available(reason, sizeof(reason));
 	generation++;
 	mews_owner_child();
+	if (!inside)
+		mews_owner_pools_child();
 	mews_keeper_child();
 	mews_samples_in_child();
 	cds_list_for_each_entry(control, &mews_process_pools, link)

@@ -28,6 +28,12 @@ static inline struct mews_pass mews_pass_gate(struct mews_control *control, uint
 }
 void mews_pass_end(struct mews_pass *pass);
 
+/*
+ * Between the two this thread may be cancelled at any instruction: so a signal handler that comes then
+ * holds that off while it passes a gate, or its operation would be cut short.
+ */
+void mews_process_cancellable(bool is);
+
 /* The pools of this process; only under the lock, which control calls and forks wait for. */
 extern struct cds_list_head mews_process_pools;
 void mews_process_lock(void);

@@ -58,8 +58,9 @@ int mews_samples_map(struct mews_samples *s, size_t records)
 	_Unwind_Backtrace(take_step, &first); /* initializes under pthread_once: not for handlers */
 	s->records = records;
 	s->length = length;
-	s->record = tables;
-	s->site = (struct mews_site *)(s->record + records);
+	s->site = (struct mews_site *)((struct mews_record *)tables + records);
+	/* M1: last, for the child of a fork that comes between: what it finds mapped is whole. */
+	__atomic_store_n(&s->record, tables, __ATOMIC_RELEASE);
 	return 0;
 }
 

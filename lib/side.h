@@ -82,6 +82,7 @@ struct mews_pass {
 	uint32_t half;
 	uint32_t generation;            /* process.c: forks that this process came from */
 	bool nested;                    /* process.c: within another operation of this thread */
+	bool held;                      /* process.c: cancellation is held off until its end */
 };
 
 /*

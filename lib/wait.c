@@ -23,6 +23,7 @@ struct waiter {
 	struct mews_waiters *queue;
 	const struct timespec *deadline;
 	void *caller;
+	uint32_t cpu;                   /* of whose node its queue is */
 	uint64_t ticket;
 	bool entered, left;
 	bool by_clock;
@@ -81,9 +82,11 @@ static void sleep_on(uint32_t *word, uint32_t expected, int64_t ns)
 	const struct timespec step = to_timespec(ns);
 	int type;
 
+	mews_process_cancellable(true);
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
 	mews_kernel->futex_wait(word, expected, &step);
 	pthread_setcanceltype(type, NULL);
+	mews_process_cancellable(false);
 }
 
 /* Leaves the queue, with the block that was handed over, if one was; looked_up: one found by a look. */
@@ -124,7 +127,7 @@ static void look(struct waiter *w)
 
 	if (w->entered && !mews_waiters_is_first(w->queue, w->ticket))
 		return;
-	block = mews_lease_look(w->control, true, w->caller, &error);
+	block = mews_lease_watch(w->control, w->cpu, w->caller, &error);
 	if (block || error != ENOBUFS)
 		leave(w, block, error);
 	else
@@ -203,6 +206,7 @@ static void abandon(void *argument)
 	struct waiter *w = argument;
 
 	mews_asan_unwound();
+	mews_process_cancellable(false);
 	if (!w->left)
 		leave(w, NULL, ECANCELED);
 	if (w->block)
@@ -238,12 +242,11 @@ static void *wait_for_block(struct waiter w, int *error)
 	return w.block;
 }
 
-static struct mews_waiters *own_queue(const struct mews_control *control)
+static uint32_t own_cpu(const struct mews_control *control)
 {
 	uint32_t cpu = mews_fence_current_cpu();
 
-	return mews_waiters_of(&control->waiting,
-			       control->plan.cpu_window[cpu < control->sides.count ? cpu : 0]);
+	return cpu < control->sides.count ? cpu : 0;
 }
 
 /* A block of this CPU's cache. */
@@ -266,7 +269,7 @@ static void *lease_at_once(const struct waiter *w, int *error)
 		return NULL;
 	block = hit(w->control);
 	if (!block)
-		return mews_lease_look(w->control, false, w->caller, error);
+		return mews_lease_look(w->control, w->caller, error);
 	mews_tsan_acquire(block);
 	return block;
 }
@@ -274,11 +277,12 @@ static void *lease_at_once(const struct waiter *w, int *error)
 static __attribute__((noinline)) void *lease_or_wait(struct mews_control *control,
 						     const struct timespec *deadline, void *caller)
 {
-	struct waiter w = { .control = control, .queue = own_queue(control), .deadline = deadline,
+	struct waiter w = { .control = control, .cpu = own_cpu(control), .deadline = deadline,
 			    .caller = caller };
 	int saved = errno, error = EINVAL, type;
 	void *block = NULL;
 
+	w.queue = mews_waiters_of(&control->waiting, control->plan.cpu_window[w.cpu]);
 	if (valid(deadline))
 		block = lease_at_once(&w, &error);
 	if (!block && error == ENOBUFS) {

@@ -8,11 +8,17 @@
 #include "control.h"
 
 /*
- * As mews_lease that found its CPU's cache empty, but that a failure counts as none. watch: begins the
- * detour before it looks, so that a return that this look misses is one that sees the waiter. caller: for
- * the sites. NULL and *error.
+ * As mews_lease that found its CPU's cache empty, but that a failure counts as none. caller: for the
+ * sites. NULL and *error.
  */
-void *mews_lease_look(struct mews_control *control, bool watch, void *caller, int *error);
+void *mews_lease_look(struct mews_control *control, void *caller, int *error);
+
+/*
+ * The same for a waiter: begins the detour before it looks, so that a return that this look misses is one
+ * that sees the waiter; and looks as from `cpu`, wherever its thread is by now: at the blocks for which
+ * its queue is told to look.
+ */
+void *mews_lease_watch(struct mews_control *control, uint32_t cpu, void *caller, int *error);
 
 /* Makes a block that was handed over a lease. */
 void *mews_lease_accept(struct mews_control *control, uint32_t number, void *caller);

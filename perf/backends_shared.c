@@ -3,6 +3,7 @@
  * The backends of perf-bench (layer 6): the limits, malloc, and mews from the shared library.
  */
 #include "limits.h"
+#include "owner_end.h"
 #include "tiers.h"
 #include "workloads.h"
 
@@ -28,4 +29,5 @@ void perf_add_others(void)
 	perf_add_backing();
 	perf_add_tiers();
 	perf_add_swing();
+	perf_add_owner_end();
 }

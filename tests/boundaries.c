@@ -6,12 +6,14 @@
  * leases and returns itself, the thread migrates, another thread of the same CPU leases, or drains
  * the pool. After each experiment every block is accounted for by the audit. Then pairs at random:
  * a second breakpoint is set in the first one's handler, so that the restarted sequence is
- * interrupted too.
+ * interrupted too. At last the handler does not come back, but leaves by siglongjmp: the blocks of the
+ * operation are out then or in the cache, each, and all others where they were.
  *
  * Built a second time with headers into which a bug was planted (mutants.cmake), it must fail.
  */
 #include <errno.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,11 +254,15 @@ static void *help(void *worker)
 /* next: NULL, or the second of a pair */
 static const struct injection *injection_now, *injection_next;
 static uintptr_t address_next;
+static sigjmp_buf back;
+static bool leaves;             /* the handler, by siglongjmp */
 
 static void on_breakpoint(void)
 {
 	const struct injection *now = injection_now;
 
+	if (leaves)
+		siglongjmp(back, 1);
 	injection_now = injection_next;
 	now->run();
 	if (injection_next) {
@@ -265,11 +271,15 @@ static void on_breakpoint(void)
 	}
 }
 
+static struct mews_cpu_cache *cache_of(unsigned cpu)
+{
+	return (struct mews_cpu_cache *)((char *)lab.pool + ((size_t)cpu << MEWS_CACHE_SHIFT));
+}
+
 /* Blocks in the cache of the CPU that threads_pin(0) names. */
 static size_t level(unsigned cpu)
 {
-	struct mews_cpu_cache *cache =
-		(struct mews_cpu_cache *)((char *)lab.pool + ((size_t)cpu << MEWS_CACHE_SHIFT));
+	struct mews_cpu_cache *cache = cache_of(cpu);
 
 	return cache->cur ? (size_t)(cache->cur - cache->slots) : 0;
 }
@@ -345,6 +355,47 @@ static bool experiment(const struct operation *operation, uintptr_t address)
 	return fired;
 }
 
+static bool is_cached(const void *block)
+{
+	struct mews_cpu_cache *cache = cache_of(threads_pin(0));
+	void **slot;
+
+	for (slot = cache->slots; slot < cache->cur; slot++)
+		if (*slot == block)
+			return true;
+	return false;
+}
+
+/* An operation that its thread leaves in the midst: what it may have moved is out, or in the cache. */
+static bool experiment_left(const struct operation *operation, uintptr_t address)
+{
+	static void *blocks[BULK], *moving[BULK];
+	bool fired;
+
+	warm_up();
+	prepare_blocks(operation, blocks);
+	memcpy(moving, operation->leases ? cache_of(threads_pin(0))->cur - operation->count : blocks,
+	       operation->count * sizeof(*moving));
+	for (size_t i = 0; !operation->leases && i < operation->count; i++)
+		ledger_give(lab.ledger, blocks[i]);
+	leaves = true;
+	if (!sigsetjmp(back, 1)) {
+		CHECK(breakpoint_set(address), "breakpoint: %s", strerror(errno));
+		operation->run(lab.pool, blocks);
+	}
+	leaves = false;
+	fired = breakpoint_clear();
+	for (size_t i = 0; i < operation->count; i++)
+		if (!is_cached(moving[i])) {
+			ledger_take(lab.ledger, moving[i]);
+			lab.held[lab.held_count++] = moving[i];
+		}
+	check_everything();
+	while (lab.held_count > 0)
+		release();
+	return fired;
+}
+
 static void run_once(void *argument)
 {
 	const struct operation *operation = argument;
@@ -411,10 +462,14 @@ static void run_operation(const struct operation *operation)
 		}
 	}
 	run_pairs(operation, address, boundaries, &rng);
+	snprintf(name, sizeof(name), "%.24s, left by siglongjmp", operation->name);
+	check_context(name, 0);
+	for (size_t i = 0; i < boundaries; i++)
+		fired += experiment_left(operation, address[i]);
 	printf("%-20s %3zu boundaries x %zu injections, %zu hit; %llu pairs\n", operation->name,
-	       boundaries, INJECTIONS, fired, (unsigned long long)pairs);
-	CHECK(fired == boundaries * INJECTIONS, "%zu breakpoints did not fire",
-	      boundaries * INJECTIONS - fired);
+	       boundaries, INJECTIONS + 1, fired, (unsigned long long)pairs);
+	CHECK(fired == boundaries * (INJECTIONS + 1), "%zu breakpoints did not fire",
+	      boundaries * (INJECTIONS + 1) - fired);
 }
 
 static void run_all(void *argument)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <mews/inline.h>
 #include "../lib/keeper.h"
 #include "../numa/kernel.h"
 
@@ -110,7 +111,8 @@ static void *move_and_work(void *argument)
 /* What they left there comes back without a thread of that CPU. */
 static void run_moves(const struct stress *stress)
 {
-	struct moves moves = { .rounds = stress->long_run ? 1000 : 50 };
+	/* ThreadSanitizer makes a minute of what takes a second. */
+	struct moves moves = { .rounds = stress->long_run || !mews_tsan_active() ? 1000 : 50 };
 	struct mews_stats stats = { .size = sizeof(stats) };
 
 	arena_open(&moves.arena, stress, 0);

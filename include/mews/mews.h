@@ -12,6 +12,10 @@
  * Signals: lease and return may be called in a signal handler, also in one that interrupted a
  * lease or a return. Growth and oversize leases make system calls that POSIX does not list as
  * async-signal-safe (mmap, madvise), and that Linux allows there. Control calls are not for handlers.
+ * A handler that interrupted a call of the library must come back to it. One that leaves by longjmp, or
+ * ends its thread, in a lease or return that hits loses at most the blocks of that call, which stay out;
+ * in any other call also what was in its hands, and whoever waits for operations to end (a drain, a
+ * dispose, a fork) then waits for ever. Leases with owners promise more: see mews/owner.h.
  *
  * fork: the child may lease, return, and dispose. It has a copy of every block, as of all memory.
  */
@@ -119,9 +123,10 @@ struct mews_pool_config {
 	enum mews_checks checks;
 	size_t oversize_limit;  /* longest oversize lease in bytes; 0: 1 GiB */
 	/*
-	 * Told of misuse, of degradation, and of what is out at the end, on the thread that met it, maybe inside a lease or a
-	 * return. It may lease from and return to other pools; it must not call this one. NULL: the
-	 * counters of mews_pool_stats are all that remains.
+	 * Told of misuse, of degradation, and of what is out at the end, on the thread that met it, maybe
+	 * inside a lease or a return: it must come back, and the thread is not cancelled meanwhile. It may
+	 * lease from and return to other pools; it must not call this one. NULL: the counters of
+	 * mews_pool_stats are all that remains.
 	 */
 	void (*on_report)(void *context, const struct mews_report *report);
 	void *context;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sampled leases: which are recorded, until when, and what is told of them. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static void on_report(void *context, const struct mews_report *report)
 {
 	struct told *to = context;
 
+	pthread_testcancel(); /* as what prints does */
 	if (report->kind == MEWS_REPORT_DEGRADED)
 		return;
 	to->reports++;
@@ -507,6 +509,38 @@ static void test_address_name(void **state)
 	assert_int_equal(mews_address_name(NULL, NULL, 0), 5);
 }
 
+static void *report_while_cancelled(void *came_back)
+{
+	int none;
+
+	pthread_cancel(pthread_self());
+	mews_return(pool, &none);
+	*(bool *)came_back = true;
+	pthread_testcancel();
+	return NULL;
+}
+
+/* A report comes from inside an operation, which a cancellation must not cut short. */
+static void test_report_is_not_cancelled(void **state)
+{
+	struct timespec soon = threads_deadline(10);
+	bool came_back = false;
+	pthread_t thread;
+	void *result;
+
+	(void)state;
+	pool = open_pool(MEWS_CHECKS_CHEAP);
+	memset(&told, 0, sizeof(told));
+	assert_int_equal(pthread_create(&thread, NULL, report_while_cancelled, &came_back), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	assert_ptr_equal(result, PTHREAD_CANCELED);
+	assert_true(came_back);
+	assert_int_equal(told.reports, 1);
+	assert_int_equal(mews_gate_inside(mews_gate_traffic(&mews_control_of(pool)->sides)), 0);
+	assert_int_equal(mews_pool_drain(pool, &soon), 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +558,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_misuse_names_the_site, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fork, set_up, tear_down),
 		cmocka_unit_test(test_address_name),
+		cmocka_unit_test(test_report_is_not_cancelled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
