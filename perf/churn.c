@@ -13,6 +13,7 @@
 #include "memory.h"
 
 #define CHURN_BLOCKS 32
+#define TURNS 10
 
 static void *churn_member(void *arg)
 {
@@ -53,12 +54,32 @@ static struct churn churn(const struct perf_backend *backend, int threads)
 	};
 }
 
+/* Of turns, each of threads with and of threads without leases: what bare ones cost moves. */
+struct churns {
+	double us[TURNS], cpu_us[TURNS], bare_us[TURNS], bare_cpu_us[TURNS], more[TURNS];
+};
+
+static void take_turns(struct churns *churns, const struct perf_backend *backend, int threads)
+{
+	struct churn with, bare;
+
+	for (int i = 0; i < TURNS; i++) {
+		with = churn(backend, threads / TURNS);
+		bare = churn(NULL, threads / TURNS);
+		churns->us[i] = with.us;
+		churns->cpu_us[i] = with.cpu_us;
+		churns->bare_us[i] = bare.us;
+		churns->bare_cpu_us[i] = bare.cpu_us;
+		churns->more[i] = with.cpu_us - bare.cpu_us;
+	}
+}
+
 static void run_churn(struct perf_run *run, const void *closure)
 {
 	const struct perf_backend *backend = closure;
 	const char *problem = backend->set_up((size_t)perf_argument(run, 0));
 	int threads = (int)perf_argument(run, 1);
-	struct churn with, bare;
+	struct churns churns;
 	double before;
 
 	if (problem) {
@@ -68,14 +89,13 @@ static void run_churn(struct perf_run *run, const void *closure)
 	churn(backend, threads / 10);
 	before = perf_memory_held();
 	while (perf_next(run)) {
-		with = churn(backend, threads);
-		bare = churn(NULL, threads);
-		perf_seconds(run, with.us * threads / 1e6);
-		perf_counter(run, "us", with.us);
-		perf_counter(run, "us_bare", bare.us);
-		perf_counter(run, "cpu_us", with.cpu_us);
-		perf_counter(run, "cpu_us_bare", bare.cpu_us);
-		perf_counter(run, "cpu_us_more", with.cpu_us - bare.cpu_us);
+		take_turns(&churns, backend, threads);
+		perf_counter(run, "us", perf_quantile(churns.us, TURNS, 0.5));
+		perf_counter(run, "us_bare", perf_quantile(churns.bare_us, TURNS, 0.5));
+		perf_counter(run, "cpu_us", perf_quantile(churns.cpu_us, TURNS, 0.5));
+		perf_counter(run, "cpu_us_bare", perf_quantile(churns.bare_cpu_us, TURNS, 0.5));
+		perf_counter(run, "cpu_us_more", perf_quantile(churns.more, TURNS, 0.5));
+		perf_seconds(run, perf_quantile(churns.us, TURNS, 0.5) * threads / 1e6);
 	}
 	perf_counter(run, "growth_mib", (perf_memory_held() - before) / PERF_MIB);
 	backend->tear_down();
