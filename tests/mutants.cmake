@@ -50,7 +50,7 @@ function(mews_library_mutant name file from to)
 		stress_keeper.c
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
 	target_include_directories(stress_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
-	mews_run_test(stress/planted-${name} LABELS stress TIMEOUT 120
+	mews_run_test(stress/planted-${name} LABELS stress
 		COMMAND stress_${name} --plant built ${ARGN})
 endfunction()
 
@@ -83,7 +83,7 @@ function(mews_waiters_mutant name file from to)
 	endif()
 	mews_suite(waiters_${name} waiters.c ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
 	target_include_directories(waiters_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
-	mews_run_test(stress/waiters-planted-${name} LABELS stress TIMEOUT 120
+	mews_run_test(stress/waiters-planted-${name} LABELS stress
 		COMMAND waiters_${name} --plant built)
 endfunction()
 

@@ -17,9 +17,9 @@ mews_valgrind_test(owners $<TARGET_FILE:owners_static> --kind default thread)
 # Under load: threads that die with leases, and owners that change hands.
 mews_suite(owner_stress owner_stress.c)
 foreach(kind rseq fallback checked)
-	mews_run_test(stress/owners-${kind} LABELS stress TIMEOUT 120 COMMAND owner_stress --kind ${kind})
+	mews_run_test(stress/owners-${kind} LABELS stress COMMAND owner_stress --kind ${kind})
 endforeach()
-mews_run_test(stress/two-nodes-owners LABELS stress TIMEOUT 120
+mews_run_test(stress/two-nodes-owners LABELS stress
 	ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1" COMMAND owner_stress)
 foreach(scenario deaths mix)
 	mews_run_test(stress/owners-planted-${scenario} LABELS stress

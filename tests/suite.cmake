@@ -35,7 +35,11 @@ mews_suite(conformance_static ${conformance})
 mews_suite(conformance_shared SHARED ${conformance})
 foreach(kind ${MEWS_KINDS})
 	foreach(linkage static shared)
-		mews_run_test(suite/conformance-${linkage}-${kind} LABELS suite
+		set(long)
+		if(MEWS_SANITIZE AND linkage STREQUAL shared AND NOT kind MATCHES "^(rseq|default)$")
+			set(long long) # what differs is how the functions are found
+		endif()
+		mews_run_test(suite/conformance-${linkage}-${kind} LABELS suite ${long}
 			COMMAND conformance_${linkage} --kind ${kind})
 	endforeach()
 endforeach()
@@ -46,10 +50,15 @@ mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_sign
 	stress_keeper.c)
 foreach(kind ${MEWS_KINDS})
 	set(long)
-	if(MEWS_SANITIZE AND NOT kind MATCHES "^(rseq|inline|fallback|checked)$")
-		set(long long) # code that the other four run
+	set(seconds)
+	if(NOT kind MATCHES "^(rseq|inline|fallback|checked)$") # code that these four run
+		set(seconds --seconds 0.2)
+		if(MEWS_SANITIZE)
+			set(long long)
+		endif()
 	endif()
-	mews_run_test(stress/${kind} LABELS stress ${long} TIMEOUT 300 COMMAND stress --kind ${kind})
+	mews_run_test(stress/${kind} LABELS stress ${long} TIMEOUT 900 COST 12
+		COMMAND stress --kind ${kind} ${seconds})
 endforeach()
 foreach(plant double lost late-write)
 	mews_run_test(stress/planted-${plant} LABELS stress
@@ -70,7 +79,7 @@ if(MEWS_SANITIZE)
 	set(leases 20000)
 endif()
 foreach(kind rseq fallback checked)
-	mews_run_test(stress/waiters-${kind} LABELS stress TIMEOUT 180
+	mews_run_test(stress/waiters-${kind} LABELS stress
 		COMMAND waiters --kind ${kind} --operations ${leases})
 endforeach()
 mews_run_test(stress/waiters-long LABELS stress long TIMEOUT 1800 COMMAND waiters --long)
@@ -92,16 +101,16 @@ foreach(kind rseq fallback checked)
 	mews_run_test(suite/two-nodes-conformance-${kind} LABELS suite
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
 		COMMAND conformance_static --kind ${kind} lease life wait)
-	mews_run_test(stress/two-nodes-${kind} LABELS stress TIMEOUT 300
+	mews_run_test(stress/two-nodes-${kind} LABELS stress TIMEOUT 900 COST 8
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
-		COMMAND stress --kind ${kind} --seconds 0.3)
+		COMMAND stress --kind ${kind} --seconds 0.2)
 endforeach()
 
 # Each instruction of the hit path interrupted, and headers with bugs that this must find.
 if(NOT MEWS_SANITIZE)
 	mews_suite(boundaries boundaries.c)
-	mews_run_test(suite/boundaries LABELS suite TIMEOUT 120 COMMAND boundaries)
-	mews_run_test(suite/two-nodes-boundaries LABELS suite TIMEOUT 120
+	mews_run_test(suite/boundaries LABELS suite COMMAND boundaries)
+	mews_run_test(suite/two-nodes-boundaries LABELS suite
 		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1" COMMAND boundaries)
 	include(mutants.cmake)
 	if(CMAKE_BUILD_TYPE MATCHES "Rel")
@@ -137,7 +146,7 @@ if(MEWS_SANITIZE MATCHES "thread")
 	set(long long) # a minute and more for each
 endif()
 foreach(kind rseq fallback checked)
-	mews_run_test(suite/faults-${kind} LABELS suite ${long} TIMEOUT 300
+	mews_run_test(suite/faults-${kind} LABELS suite ${long} TIMEOUT 900 COST 20
 		COMMAND faults_sweep --kind ${kind})
 endforeach()
 if(NOT MEWS_SANITIZE MATCHES "thread")

@@ -25,7 +25,7 @@ add_custom_command(OUTPUT models.cc COMMAND ${make} ${CMAKE_CURRENT_BINARY_DIR}/
 add_executable(models EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/models.cc)
 target_compile_options(models PRIVATE -O1 -Wall -Wextra -Werror
 	-Wno-unused-function -Wno-unused-parameter -Wno-missing-field-initializers) # it was C
-mews_run_test(models/build LABELS models TIMEOUT 300
+mews_run_test(models/build LABELS models TIMEOUT 600 COST 30
 	COMMAND ${CMAKE_COMMAND} --build ${PROJECT_BINARY_DIR} --target models)
 set_tests_properties(models/build PROPERTIES FIXTURES_SETUP models)
 

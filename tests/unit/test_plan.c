@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../lib/ledger.h"
 #include "../../numa/plan.h"
 #include "../support/faults.h"
 #include "../support/suite.h"
@@ -257,11 +258,13 @@ static void check_plan(const struct mews_topology *t)
 			    plan.hard_limit);
 }
 
-/* How many of all combinations are planned: one in so many. Under valgrind each takes long. */
+/* How many of all combinations are planned: one in so many. Under a tool each takes long. */
 static unsigned one_in(void)
 {
 	const char *preload = getenv("LD_PRELOAD");
 
+	if (mews_asan_active() && !getenv("MEWS_TEST_LONG"))
+		return 7;
 	return preload != NULL && strstr(preload, "vgpreload") != NULL ? 23 : 1;
 }
 
