@@ -193,7 +193,7 @@ static void run_report(void)
 
 int main(void)
 {
-	alarm(100);
+	alarm(250);
 	pthread_atfork(take_lock, drop_lock, drop_lock);
 	run_early_and_cold();
 	run_locks(300);

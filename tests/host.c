@@ -453,7 +453,7 @@ int main(int count, char **arguments)
 
 	if (count > 1) {
 		i = (unsigned)atoi(arguments[1]) % CASES;
-		alarm(50);
+		alarm(250);
 		check_context(cases[i].name, 0);
 		cases[i].run();
 		return 0;

@@ -247,7 +247,7 @@ static int told_of_sleep(uint32_t *word, uint32_t expected, const struct timespe
 static void fork_here(int number)
 {
 	child = fork();
-	alarm(child ? 0 : 20);
+	alarm(child ? 0 : 100);
 	(void)number;
 }
 
