@@ -87,6 +87,26 @@ static uint64_t inverse(uint64_t divisor)
 	return divisor == 1 ? 0 : UINT64_MAX / divisor + 1;
 }
 
+/*
+ * What the pools of the process have reserved together: three quarters of 47 bits at most, or many large
+ * pools would leave the program no address space.
+ */
+#define RESERVED_MOST ((uint64_t)96 << 40)
+
+static mews_word reserved;
+
+static char *reserve(uint64_t length, uint64_t alignment)
+{
+	char *start = NULL;
+
+	/* Relaxed, as at the end: a count, it publishes nothing. */
+	if (atomic_fetch_add_explicit(&reserved, length, memory_order_relaxed) + length <= RESERVED_MOST)
+		start = mews_place_reserve(length, alignment);
+	if (!start)
+		atomic_fetch_sub_explicit(&reserved, length, memory_order_relaxed);
+	return start;
+}
+
 int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *tables)
 {
 	*s = (struct mews_slabs) {
@@ -109,7 +129,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 	};
 	s->bits_shift = (uint32_t)__builtin_ctz(s->slab_words * 64);
 	s->window_bits_shift = s->bits_shift + (uint32_t)__builtin_ctz(s->slabs);
-	s->start = mews_place_reserve(s->length, plan->window_bytes);
+	s->start = reserve(s->length, plan->window_bytes);
 	if (!s->start)
 		return -ENOMEM;
 	lay_tables(s, plan, tables);
@@ -119,6 +139,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 void mews_slabs_fini(struct mews_slabs *s)
 {
 	mews_place_release(s->start, s->length);
+	atomic_fetch_sub_explicit(&reserved, s->length, memory_order_relaxed);
 	mews_budget_release(&mews_process_budget, mews_slabs_backed(s));
 }
 

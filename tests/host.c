@@ -260,6 +260,28 @@ static void run_locked_memory(void)
 	munlockall();
 }
 
+/* Many pools, and large ones, take address space until they are refused; the program has some left. */
+static void run_address_space(void)
+{
+	struct mews_pool_config large = { .size = sizeof(large), .keeper = MEWS_KEEPER_CALLER,
+					  .block_size = 64 << 20, .max_blocks = 16000 };
+	struct mews_pool_config usual = { .size = sizeof(usual), .keeper = MEWS_KEEPER_CALLER };
+	struct mews_pool *pool;
+	int i;
+
+	if (mews_tsan_active()) {
+		printf("skip: ThreadSanitizer leaves no address space\n");
+		return;
+	}
+	for (i = 0; i < 200 && mews_pool_create(&large, &pool) == 0; i++)
+		;
+	CHECK(i >= 8, "%d large pools", i);
+	for (i = 0; i < 1000 && mews_pool_create(&usual, &pool) == 0; i++)
+		;
+	CHECK(mmap(NULL, (size_t)1 << 40, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0) != MAP_FAILED, "no address space is left after %d pools", i);
+}
+
 static int checked_open(const char *path, int flags)
 {
 	CHECK(flags & O_CLOEXEC, "%s would be left open in who is executed", path);
@@ -419,6 +441,7 @@ static const struct {
 	{ "small stack", run_small_stack },
 	{ "urgent creator", run_urgent_creator },
 	{ "locked memory", run_locked_memory },
+	{ "address space", run_address_space },
 	{ "close on exec", run_close_on_exec },
 	{ "descriptors closed", run_descriptors_closed },
 	{ "descriptors are files", run_descriptors_are_files },
