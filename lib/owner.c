@@ -275,7 +275,8 @@ MEWS_API size_t mews_owner_end(struct mews_owner *owner)
 
 MEWS_API void mews_owner_destroy(struct mews_owner *owner)
 {
-	if (owner)
+	/* One that was destroyed is no more than an entry for the next; a thread's own ends with it. */
+	if (owner && atomic_load(&owner->state) == MEWS_OWNER_LIVE)
 		destroy(owner);
 }
 

@@ -57,6 +57,23 @@ static void test_pairs(void **state)
 	end_owner_pool(pool, 0);
 }
 
+/* A mistake that must not give two requests one owner: the end of one would return the other's blocks. */
+static void test_destroyed_twice(void **state)
+{
+	struct mews_owner *owner = new_owner("twice"), *one, *two;
+
+	(void)state;
+	mews_owner_destroy(owner);
+	mews_owner_destroy(owner);
+	mews_owner_destroy(mews_owner_thread());
+	one = new_owner("one");
+	two = new_owner("two");
+	assert_ptr_not_equal(one, two);
+	assert_ptr_not_equal(one, mews_owner_thread());
+	mews_owner_destroy(one);
+	mews_owner_destroy(two);
+}
+
 static void test_many_ends(void **state)
 {
 	struct mews_pool *pool = owner_pool(COUNT);
@@ -344,7 +361,7 @@ static void test_owners(void **state)
 const struct CMUnitTest owners_life[] = {
 	cmocka_unit_test(test_end),
 	cmocka_unit_test(test_pairs),
-	cmocka_unit_test(test_many_ends),
+	cmocka_unit_test(test_destroyed_twice), cmocka_unit_test(test_many_ends),
 	cmocka_unit_test(test_two_owners),
 	cmocka_unit_test(test_any_return),
 	cmocka_unit_test(test_nobodys),
