@@ -349,11 +349,26 @@ static void *be_sampled(void *argument)
 	return hand_worker(worker);
 }
 
-static void none_out(void *context, const struct mews_lease_site *site)
+static void add_up(void *context, const struct mews_lease_site *site)
 {
-	(void)context;
-	CHECK(!site, "%llu leases are reported, and nothing is out",
-	      (unsigned long long)site->leases);
+	*(uint64_t *)context += site->leases;
+}
+
+/* Nothing is out; what the keeper has in hand, where it is slow to put it down, counts as out so long. */
+static void none_is_out(struct mews_pool *pool)
+{
+	double late = threads_now() + 30;
+	uint64_t out;
+
+	for (;;) {
+		out = 0;
+		CHECK(mews_pool_report_leases(pool, add_up, &out) == 0, "a report");
+		if (out == 0)
+			return;
+		CHECK(threads_now() < late, "%llu leases are reported, and nothing is out",
+		      (unsigned long long)out);
+		threads_sleep(0.01);
+	}
 }
 
 static void run_sampled(const struct stress *stress)
@@ -369,7 +384,7 @@ static void run_sampled(const struct stress *stress)
 	arena_audit(&arena);
 	arena_empty_mail(&arena);
 	if (stress->plant == PLANT_NONE)
-		CHECK(mews_pool_report_leases(arena.pool, none_out, NULL) == 0, "a report");
+		none_is_out(arena.pool);
 	arena_close(&arena);
 }
 
