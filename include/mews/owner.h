@@ -53,7 +53,8 @@ MEWS_API void mews_owner_return(struct mews_pool *pool, struct mews_owner *owner
 
 /*
  * Makes a lease, of another owner or of none, one of owner, whose user the caller is. Nobody else may
- * return it meanwhile. 0, or -EINVAL (as above; or block is no lease of the pool), -ENOMEM.
+ * return it meanwhile. So the blocks of mews_lease_many and mews_lease_wait get an owner. 0, or -EINVAL
+ * (as above; or block is no block that is out; oversize leases have no owner), -ENOMEM.
  */
 MEWS_API int mews_owner_adopt(struct mews_pool *pool, struct mews_owner *owner, void *block);
 
