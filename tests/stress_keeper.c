@@ -3,6 +3,7 @@
 #include "stress.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,9 @@ static void run_rests(const struct stress *stress)
 		threads_sleep(0.001);
 	}
 	CHECK(stats.keeper_steps > 0, "the keeper took no step");
+	printf("%llu steps of the keeper, the longest %llu us, of a budget of 1,000 and what others took\n",
+	       (unsigned long long)stats.keeper_steps,
+	       (unsigned long long)stats.keeper_longest_ns / 1000);
 	arena_close(&arena);
 }
 

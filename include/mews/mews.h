@@ -423,7 +423,10 @@ struct mews_stats {
 	uint32_t keeper_thread;         /* 1: the library's thread keeps this pool */
 };
 
-/* Fills *stats, whose size member the caller has set. 0, or -EINVAL. */
+/*
+ * Fills *stats, whose size member the caller has set. Walks over all caches and slabs, and keeps the keeper
+ * off the pool meanwhile: it waits for a step that is under way, some 15 ms at most. 0, or -EINVAL.
+ */
 MEWS_API int mews_pool_stats(struct mews_pool *pool, struct mews_stats *stats);
 
 /*
