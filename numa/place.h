@@ -47,8 +47,8 @@ int mews_place_table(void *addr, size_t length);
  * Backs [addr, addr + length) of a reserved range: zeroed, populated, bound to the node. Goes down
  * the ladder 1 GiB -> 2 MiB -> THP -> base from request->top. hugetlb pages are the node's or none.
  * They are mapped MAP_SHARED (from a memfd), so that a fork can't take them away; see lib/process.c.
- * Other pages are the node's where the policy is strict, and, as far as can be known before, where
- * local is set; else the kernel looks on. Adds what was got to *got.
+ * Other pages are the node's where the policy is strict, and where local is set: huge ones for certain,
+ * base pages as far as can be known before; else the kernel looks on. Adds what was got to *got.
  * 0; -ENOMEM: no rung gave memory (or strict binding failed), and the range is as reserved before.
  */
 int mews_place_back(void *addr, size_t length, const struct mews_place_request *request,
