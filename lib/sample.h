@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sampled leases (layer 4): one lease in n is recorded with its stack, its thread and its time; a
- * checked pool's, each with its caller until somebody asks for stacks. Called by pool.c for each lease and return while sampling is on, and by sites.c, which switches it and
- * reports. Invariant: while sampling is on, each lease and each return comes here (the caches are
- * closed: see detour.h), so that a record says «out» exactly while its lease is.
+ * Sampled leases (layer 4): one lease in n is recorded with its stack, its thread and its time; those of
+ * a checked pool each with its caller, until somebody asks for stacks. Called by pool.c for each lease
+ * and return while sampling is on, and by sites.c, which switches it and reports. Invariant: while
+ * sampling is on, each lease and each return comes here (the caches are closed: see detour.h), so that
+ * a record says «out» exactly while its lease is.
  *
  *   record   one a block number, and one an oversize entry; indexed, never searched
  *   site     one a stack: a hash of bounded probe length, entered once and for good
