@@ -427,9 +427,10 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 
 /*
  * Blocks that are too large to stay in L2 are cached for what their leases cost otherwise: a burst
- * that does not fit goes to the slabs for each few of them.
+ * that does not fit goes to the slabs for each few of them. Half as many again as bursts of 64 need: one
+ * that is as long as the cache meets an end of it each time, unless it began with all of it full.
  */
-#define CACHE_LEAST 64
+#define CACHE_LEAST 96
 #define CACHE_LEAST_BYTES ((size_t)16 << 20)
 
 static void decide_cache(struct mews_plan *plan, const struct input *in)
