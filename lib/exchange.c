@@ -302,6 +302,13 @@ static size_t empty_depots(struct mews_control *control)
 	return total;
 }
 
+/* Relaxed: a counter, it publishes nothing. */
+static void note_for_others(struct mews_control *control, size_t blocks)
+{
+	if (blocks)
+		atomic_fetch_add_explicit(&control->keeping.for_others, blocks, memory_order_relaxed);
+}
+
 /* At the limit: what lies unused in caches, side stacks and depots of others. */
 static size_t reclaim(struct mews_control *control, const struct mews_pass *pass, void **blocks,
 		      size_t direct)
@@ -310,11 +317,12 @@ static size_t reclaim(struct mews_control *control, const struct mews_pass *pass
 	const uint32_t *order = plan->window_order + (size_t)plan->cpu_window[pass->cpu] * plan->nodes;
 	uint32_t i, reach = plan->node_policy == MEWS_NODE_STRICT ? 1 : plan->nodes;
 	size_t got = 0;
-	bool any = mews_collect_cpus(control) > 0;
+	size_t collected = mews_collect_cpus(control);
 
-	any |= empty_depots(control) > 0;
-	if (!any)
+	collected += empty_depots(control);
+	if (!collected)
 		return 0;
+	note_for_others(control, collected);
 	mews_count(pass->side, MEWS_EVENT_RECLAIMS, 1);
 	for (i = 0; i < reach && !got; i++)
 		got = mews_slabs_take(&control->slabs, order[i], blocks, direct);
@@ -426,12 +434,13 @@ size_t mews_collect_cpus(struct mews_control *control)
 
 void mews_collect(struct mews_control *control)
 {
+	size_t total = 0;
 	uint32_t cpu;
 
 	for (cpu = 0; cpu < control->sides.count; cpu++)
-		mews_collect_cache(control, cpu);
-	mews_collect_cpus(control);
-	empty_depots(control);
+		total += mews_collect_cache(control, cpu);
+	total += mews_collect_cpus(control);
+	note_for_others(control, total + empty_depots(control));
 }
 
 void mews_trim_note(struct mews_control *control, const struct mews_trim *trim)

@@ -20,7 +20,7 @@ struct mews_keeping {
 	_Atomic uint32_t hastened;      /* the call of mews_keeper_hasten that was last obeyed */
 	/* Statistics. */
 	mews_word steps, longest_ns;
-	mews_word idle, orphaned, depot, by_hand;       /* blocks, by cause */
+	mews_word idle, orphaned, depot, by_hand, for_others; /* blocks, by cause */
 	mews_word slab_bytes, part_bytes, by_hand_bytes;
 };
 

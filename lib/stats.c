@@ -144,6 +144,7 @@ static void read_keeping(const struct mews_control *control, struct mews_stats *
 	stats->reclaimed_orphaned = relaxed(&keeping->orphaned);
 	stats->reclaimed_depot = relaxed(&keeping->depot);
 	stats->reclaimed_by_hand = relaxed(&keeping->by_hand);
+	stats->reclaimed_for_others = relaxed(&keeping->for_others);
 	stats->trimmed_slabs = relaxed(&keeping->slab_bytes);
 	stats->trimmed_parts = relaxed(&keeping->part_bytes);
 	stats->trimmed_by_hand = relaxed(&keeping->by_hand_bytes);

@@ -421,6 +421,8 @@ struct mews_stats {
 	uint64_t keeper_longest_ns;
 	uint32_t decay_ms;
 	uint32_t keeper_thread;         /* 1: the library's thread keeps this pool */
+	/* The fifth cause: a lease at the limit, a waiter, a drain, a limit that fell, sampling. */
+	uint64_t reclaimed_for_others;
 };
 
 /*

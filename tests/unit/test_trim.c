@@ -83,6 +83,44 @@ static void test_used(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* Leases and returns some; how many lie in caches, side stacks and depots then. */
+static uint64_t use_some(struct mews_pool *pool)
+{
+	struct mews_stats stats;
+
+	assert_int_equal(mews_lease_many(pool, block, 1000), 1000);
+	for (int i = 0; i < 1000; i++)
+		mews_return(pool, block[i]);
+	stats = stats_of(pool);
+	return stats.cached + stats.side + stats.depot;
+}
+
+/* Each block that goes from there to its slab is counted under one cause. */
+static void test_causes(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 2000,
+					   .decay_ms = MEWS_DECAY_NEVER };
+	uint64_t by_hand, for_others;
+	struct mews_stats stats;
+	struct mews_pool *pool;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	for_others = use_some(pool);
+	assert_true(for_others > 0);
+	assert_int_equal(mews_pool_drain(pool, NULL), 0);
+	by_hand = use_some(pool);
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	for_others += use_some(pool);
+	assert_int_equal(mews_pool_set_node_limit(pool, stats_of(pool).node[0].node, 1), 0);
+	stats = stats_of(pool);
+	assert_int_equal(stats.reclaimed_by_hand, by_hand);
+	assert_int_equal(stats.reclaimed_for_others, for_others);
+	assert_int_equal(stats.reclaimed_idle + stats.reclaimed_orphaned + stats.reclaimed_depot, 0);
+	assert_int_equal(stats.carved, stats.slab);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 static void test_budget(void **state)
 {
 	struct mews_pool *pool = make_pool();
@@ -106,6 +144,7 @@ int main(void)
 		cmocka_unit_test(test_all),
 		cmocka_unit_test(test_target),
 		cmocka_unit_test(test_used),
+		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_budget),
 	};
 
