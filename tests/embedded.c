@@ -21,6 +21,7 @@ static void *early_block;
 
 static __attribute__((constructor)) void lease_early(void)
 {
+	threads_pin(0); /* elsewhere is another cache, or another node */
 	if (mews_pool_create(NULL, &early_pool) == 0)
 		early_block = mews_lease(early_pool);
 }
@@ -40,7 +41,6 @@ static void run_early_and_cold(void)
 	void *block;
 
 	CHECK(early_block, "a constructor could not lease");
-	threads_pin(0); /* elsewhere is another cache */
 	return_coldly(early_pool, early_block);
 	block = lease_coldly(early_pool);
 	CHECK(block == early_block, "the cache gave another block than the last");
