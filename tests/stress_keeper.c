@@ -77,7 +77,7 @@ static void run_parts(const struct stress *stress)
 	arena_open(&arena, stress, 0);
 	threads_run(stress_threads(stress, 4), stress->seed, &arena, trim_or_work);
 	arena_empty_mail(&arena);
-	for (int i = 0; i < 10000 && stats.trimmed_parts == 0; i++) {
+	for (int i = 0; i < 3000 && stats.trimmed_parts == 0; i++) {
 		got = arena_lease_many(&arena, blocks, 1000);
 		arena_give_many(&arena, blocks + 1, got - 1);
 		CHECK(mews_pool_collect(arena.pool) == 0, "collect"); /* the keeper may have them in hand */

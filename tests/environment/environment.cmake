@@ -22,8 +22,8 @@ function(mews_environment name)
 	mews_run_test(environment/${name}-conformance LABELS environment
 		COMMAND launch ${arg_SETTINGS} -- $<TARGET_FILE:conformance_static> --kind default ${arg_PARTS})
 	if(arg_ALONE)
-		# Any pool beside it would take the pages.
-		mews_run_alone(environment/${name} environment/${name}-conformance)
+		set_tests_properties(environment/${name} environment/${name}-conformance
+			PROPERTIES RUN_SERIAL TRUE) # any pool beside it would take the pages
 	endif()
 endfunction()
 

@@ -4,7 +4,7 @@
 # boots. Two CPUs each, so that the virtual ones are not starved.
 mews_suite(nodes vm/nodes.c)
 mews_run_test(suite/nodes LABELS suite COMMAND nodes)
-mews_run_alone(suite/nodes) # uses up the huge pages that are free
+set_tests_properties(suite/nodes PROPERTIES RUN_SERIAL TRUE) # uses up the huge pages that are free
 mews_suite(hotplug vm/hotplug.c stress_arena.c)
 mews_suite(containers vm/containers.c stress_arena.c)
 
@@ -16,7 +16,7 @@ function(mews_vm_test machine)
 	endif()
 	mews_run_test(vm/${machine} LABELS vm ${arg_LABELS} TIMEOUT ${arg_TIMEOUT}
 		COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/vm/check ${machine} ${PROJECT_BINARY_DIR})
-	set_tests_properties(vm/${machine} PROPERTIES PROCESSORS 2 COST 500)
+	set_tests_properties(vm/${machine} PROPERTIES PROCESSORS 2)
 endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 AND MEWS_BUILD_TOOLS)
