@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -190,8 +189,8 @@ static int real_connect_unix(const char *path)
 		return -1;
 	}
 	strcpy(name.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0)
+	fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || syscall(SYS_connect, fd, &name, sizeof(name)) == 0)
 		return fd;
 	error = errno;
 	real_close(fd);
@@ -199,9 +198,24 @@ static int real_connect_unix(const char *path)
 	return -1;
 }
 
+/*
+ * ThreadSanitizer follows descriptors, and takes a number that is in use again, in another thread, for a
+ * race where it saw how the first was made or looked at, and not that it was closed. So it sees neither.
+ */
 static int real_socketpair(int pair[2])
 {
-	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+	return (int)syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+			    pair);
+}
+
+static int real_eventfd(unsigned value, int flags)
+{
+	return (int)syscall(SYS_eventfd2, value, flags);
+}
+
+static int real_fstat(int fd, struct stat *stat)
+{
+	return (int)syscall(SYS_fstat, fd, stat);
 }
 
 static ssize_t real_send(int fd, const void *buffer, size_t size)
@@ -238,8 +252,8 @@ const struct mews_kernel mews_kernel_real = {
 	.read = real_read,
 	.write = real_write,
 	.close = real_close,
-	.eventfd = eventfd,
-	.fstat = fstat,
+	.eventfd = real_eventfd,
+	.fstat = real_fstat,
 	.ppoll = real_ppoll,
 	.connect_unix = real_connect_unix,
 	.socketpair = real_socketpair,
