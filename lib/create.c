@@ -22,7 +22,7 @@
 
 /* Milliseconds: what a server does not use for two seconds is somebody else's; see architecture.md. */
 #define DECAY_SERVER 1500
-#define DECAY_WORKSTATION 1000
+#define DECAY_WORKSTATION 250
 
 /* Where the tables lie behind the caches, in bytes from the region's start; the last is the end. */
 struct layout {

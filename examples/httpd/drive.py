@@ -108,18 +108,18 @@ def run_wrk(server, route, seconds):
     return run
 
 
-def slow_client(server):
+def slow_client(server, path):
     host, port = server.url.removeprefix("http://").split(":")
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect((host, int(port)))
-    client.sendall(f"GET {BURST_PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     return client
 
 
 def burst(server):
     """Answers that nobody takes pile up in the server, under load. Returns who stays."""
-    clients = [slow_client(server) for _ in range(BURST_CLIENTS)]
+    clients = [slow_client(server, BURST_PATH) for _ in range(BURST_CLIENTS)]
     run_wrk(server, ROUTES[0], 1)
     for client in clients[:-BURST_STAY]:
         client.close()

@@ -134,7 +134,7 @@ struct mews_pool_config {
 	enum mews_keeper keeper;
 	/*
 	 * Milliseconds after which memory that was not needed goes back to the system; 0: as MEWS_DECAY
-	 * says, else 1,500 in server and 1,000 in workstation mode. MEWS_DECAY_NEVER: it stays.
+	 * says, else 1,500 in server and 250 in workstation mode. MEWS_DECAY_NEVER: it stays.
 	 */
 	unsigned decay_ms;
 };

@@ -42,7 +42,7 @@ static void test_mode(void **state)
 	(void)state;
 	setenv("MEWS_MODE", "workstation", 1);
 	assert_int_equal(create(MEWS_MODE_AUTO, 0).mode, MEWS_MODE_WORKSTATION);
-	assert_int_equal(create(MEWS_MODE_AUTO, 0).decay_ms, 1000);
+	assert_int_equal(create(MEWS_MODE_AUTO, 0).decay_ms, 250);
 	assert_int_equal(create(MEWS_MODE_SERVER, 0).mode, MEWS_MODE_SERVER);
 	setenv("MEWS_MODE", "server", 1);
 	assert_int_equal(create(MEWS_MODE_AUTO, 0).mode, MEWS_MODE_SERVER);
