@@ -257,7 +257,10 @@ static size_t wait_in_crowd(struct mews_control *control, const struct mews_pass
 	return got;
 }
 
-/* Blocks of other nodes, the nearest first; at last, of whatever memory the kernel finds. */
+/*
+ * Blocks of other nodes, the nearest first; at last, of whatever memory the kernel finds, of each window:
+ * one that rests since its node refused may have what is left of the pool, carved but without memory.
+ */
 static size_t fetch_remote(struct mews_control *control, const struct mews_pass *pass,
 			   void **blocks, size_t direct, int *error)
 {
@@ -272,8 +275,8 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
-	if (!got && plan->nodes > 1)
-		got = mews_slabs_grow_anywhere(&control->slabs, order[0], blocks, direct, error);
+	for (i = 0; i < plan->nodes && plan->nodes > 1 && !got; i++)
+		got = mews_slabs_grow_anywhere(&control->slabs, order[i], blocks, direct, error);
 	if (got)
 		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);
 	return got;

@@ -149,6 +149,12 @@ foreach(kind rseq fallback checked)
 	mews_run_test(suite/faults-${kind} LABELS suite ${long} TIMEOUT 900 COST 20
 		COMMAND faults_sweep --kind ${kind})
 endforeach()
+# What one window has lost for good another makes up for.
+if(NOT MEWS_SANITIZE)
+	mews_run_test(suite/two-nodes-faults LABELS suite TIMEOUT 900 COST 20
+		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1"
+		COMMAND faults_sweep --kind rseq)
+endif()
 if(NOT MEWS_SANITIZE MATCHES "thread")
 	mews_run_test(suite/faults-planted-leak LABELS suite COMMAND faults_sweep --plant leak)
 endif()

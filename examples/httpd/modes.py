@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Two httpd on mews under the same moderate load, in server and in workstation mode: what each costs.
 
-Called by tools/run --modes. Every 1.6 s some slow clients ask each server for much, and for the rest of
-the time it is idle: server mode keeps the memory for the next time, workstation mode gives it back. Then
-wrk drives each for what a small request costs.
+Called by tools/run --modes. Small requests trickle in all the time, and every 1.6 s some slow clients ask
+for much: server mode keeps the memory for the next time, workstation mode gives it back. Then wrk drives
+each for what a small request costs.
 """
 import argparse
+import http.client
 import os
 import socket
 import sys
@@ -18,7 +19,7 @@ from drive import ROUTES, Server, run_wrk, slow_client
 MODES = ("server", "workstation")
 BYTES, CLIENTS, HELD = 4000000, 16, 0.2     # of an answer; that ask at a time; seconds until they read
 PERIOD = 1.6                                # seconds from one time to the next, of one server
-SAMPLE = 0.05
+WARM_UP, SAMPLE = 6, 0.05
 
 
 class Load:
@@ -29,6 +30,12 @@ class Load:
         self.server = Server(httpd, "mews", extra)
         del os.environ["MEWS_MODE"]
         self.requests, self.memory = 0, []
+        self.trickle = http.client.HTTPConnection(self.server.url.removeprefix("http://"), timeout=60)
+
+    def look(self):
+        self.trickle.request("GET", "/plaintext")
+        self.trickle.getresponse().read()
+        self.memory.append(self.server.memory())
 
     def begin(self):
         self.clients = [slow_client(self.server, f"/bytes/{BYTES}") for _ in range(CLIENTS)]
@@ -58,7 +65,7 @@ class Load:
 def rest(loads, until):
     while time.monotonic() < until:
         for load in loads:
-            load.memory.append(load.server.memory())
+            load.look()
         time.sleep(SAMPLE)
 
 
@@ -103,14 +110,14 @@ def main():
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, extra = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1:]
     loads = [Load(options.httpd, mode, extra) for mode in MODES]
-    drive(loads, 4)
+    drive(loads, WARM_UP)
     for load in loads:
         load.mark()
     drive(loads, options.rounds)
     found = [load.found() for load in loads]
     small = small_requests(loads, options.rounds)
-    print(f"every {PERIOD} s {CLIENTS} clients ask for {BYTES} bytes each and read them {HELD} s later, "
-          f"{options.rounds} times")
+    print(f"small requests, and every {PERIOD} s {CLIENTS} clients that ask for {BYTES} bytes each and "
+          f"read them {HELD} s later, {options.rounds} times")
     print_table(found, small, options.rounds)
     for load in loads:
         load.server.stop()

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -382,5 +383,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waits_for_slab, set_up, tear_down),
 	};
 
+	if (access("/sys/devices/system/node/node1", F_OK) == 0) {
+		printf("skip: the slab that these wait for would come from another node\n");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
