@@ -269,13 +269,13 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 	size_t got = 0;
 	uint32_t i;
 
-	if (plan->node_policy == MEWS_NODE_STRICT)
+	if (plan->node_policy == MEWS_NODE_STRICT || plan->nodes == 1)
 		return 0;
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
-	for (i = 0; i < plan->nodes && plan->nodes > 1 && !got; i++)
+	for (i = 0; i < plan->nodes && !got; i++)
 		got = mews_slabs_grow_anywhere(&control->slabs, order[i], blocks, direct, error);
 	if (got)
 		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);
