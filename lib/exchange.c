@@ -266,6 +266,7 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 {
 	const struct mews_plan *plan = &control->plan;
 	const uint32_t *order = plan->window_order + (size_t)plan->cpu_window[pass->cpu] * plan->nodes;
+	int refused = 0;
 	size_t got = 0;
 	uint32_t i;
 
@@ -275,8 +276,11 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
-	for (i = 0; i < plan->nodes && !got; i++)
-		got = mews_slabs_grow_anywhere(&control->slabs, order[i], blocks, direct, error);
+	*error = ENOBUFS;
+	for (i = 0; i < plan->nodes && !got; i++) {
+		got = mews_slabs_grow_anywhere(&control->slabs, order[i], blocks, direct, &refused);
+		*error = refused == ENOMEM ? ENOMEM : *error;
+	}
 	if (got)
 		mews_count(pass->side, MEWS_EVENT_REMOTE_NODE, 1);
 	return got;

@@ -248,8 +248,9 @@ static void look_at_window(struct step *step, uint32_t window)
 	look->parts = step->hasty || trend.least == trend.most; /* else whole slabs may come to it yet */
 	look->give = look->parts ? blocks * slabs->stride :
 		blocks / slabs->slab_blocks << slabs->slab_shift;
-	/* Then slabs that are bare, or nearly, as a whole too, unless that could be one that shall stay. */
-	look->all = look->parts && blocks >= look->free[0] && !step->control->plan.initial_blocks;
+	/* Where all that is free may go, slabs that are bare, or nearly, do as a whole too. */
+	look->all = look->parts && blocks >= mews_slabs_ready(slabs, window) &&
+		    !step->control->plan.initial_blocks;
 	if (look->all)
 		look->give += slabs->stride * atomic_load(&slabs->window[window].bare_blocks) +
 			((uint64_t)1 << slabs->slab_shift);

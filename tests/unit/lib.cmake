@@ -28,3 +28,10 @@ mews_lib_test(owner_pool)
 mews_lib_test(budget)
 mews_lib_test(limit)
 mews_lib_test(pressure)
+
+# The same on two nodes, as hwloc is told, whose caches nobody knows: what goes back, comes again and is
+# refused does so by window, and depots are small.
+foreach(name trim shrink keeper sites wait owner_pool budget limit pressure)
+	mews_run_test(unit/two-nodes-${name} LABELS unit TIMEOUT 120
+		ENVIRONMENT "HWLOC_SYNTHETIC=node:2 pu:1" COMMAND test_${name})
+endforeach()

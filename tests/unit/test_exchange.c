@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -368,6 +369,15 @@ static void test_waits_for_slab(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* On a machine of several nodes too: else what these wait for would come from another. */
+static void one_node(void)
+{
+	char machine[40];
+
+	snprintf(machine, sizeof(machine), "node:1 pu:%ld", sysconf(_SC_NPROCESSORS_CONF));
+	assert_int_equal(setenv("HWLOC_SYNTHETIC", machine, 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -383,9 +393,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waits_for_slab, set_up, tear_down),
 	};
 
-	if (access("/sys/devices/system/node/node1", F_OK) == 0) {
-		printf("skip: the slab that these wait for would come from another node\n");
-		return 77;
-	}
+	one_node();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
