@@ -80,8 +80,9 @@ size_t mews_place_resident(void *addr, size_t length);
 void *mews_place_map(size_t length, const struct mews_place_request *request);
 
 /*
- * Asks the kernel on which node each of count pages lies: node[i] is it, or -errno for that page
- * (-ENOENT: not populated). 0, or -errno where the kernel does not tell at all.
+ * Asks the kernel on which node each of count pages lies: node[i] is it, or -errno for that page: not
+ * populated is -ENOENT, or -EFAULT to kernels as old as 6.1, where none of 2 MiB around it is. 0, or
+ * -errno where the kernel does not tell at all.
  */
 int mews_place_verify(void *const *pages, size_t count, int *node);
 
