@@ -167,6 +167,12 @@ static int hugetlb_file(size_t length, unsigned size_flag)
 	return -1;
 }
 
+/* Only once it is bound: where the process locks its memory (mlockall), this is what populates it. */
+static int open_range(void *addr, size_t length)
+{
+	return mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) == 0 ? 0 : -ENOMEM;
+}
+
 /*
  * The draft, a second mapping of the file, takes all the blame: there the pages are reserved, bound
  * and populated. Then they are in the file, and mapping it in place needs no page any more.
@@ -175,14 +181,16 @@ static int back_from_file(int fd, void *addr, size_t length,
 			  const struct mews_place_request *request)
 {
 	int prot = PROT_READ | PROT_WRITE, bound, error;
-	void *draft = mews_kernel->mmap(NULL, length, prot, MAP_SHARED, fd, 0);
+	void *draft = mews_kernel->mmap(NULL, length, PROT_NONE, MAP_SHARED, fd, 0);
 
 	if (draft == MAP_FAILED)
 		return -ENOMEM;
 	/* Bound in any case: where only preferred, other nodes' pages would be taken for this one's. */
 	bound = bind_to_node(draft, length, MPOL_BIND, request);
 	/* Touching instead would risk a SIGBUS: before 5.14 this rung is not taken. */
-	error = bound < 0 ? bound : populate(draft, length);
+	error = bound < 0 ? bound : open_range(draft, length);
+	if (error == 0)
+		error = populate(draft, length);
 	if (error == 0 &&
 	    mews_kernel->mmap(addr, length, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
 		restore(addr, length);
@@ -279,11 +287,12 @@ static int back_anonymous(void *addr, size_t length, int advice,
 
 	/* A kernel without huge pages refuses to be told not to use them: no harm. */
 	if (!node_can_give(length, request) ||
-	    (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE) ||
-	    mews_kernel->mprotect(addr, length, PROT_READ | PROT_WRITE) != 0)
+	    (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE))
 		return -ENOMEM;
 	bound = bind_to_node(addr, length, mode, request);
-	error = bound < 0 ? bound : populate_base(addr, length);
+	error = bound < 0 ? bound : open_range(addr, length);
+	if (error == 0)
+		error = populate_base(addr, length);
 	if (error == 0)
 		return bound;
 	restore(addr, length);

@@ -173,6 +173,17 @@ static void test_initial_blocks(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* The kernel populates what a process that locks its memory makes writable: bound it must be by then. */
+static void test_locked(void **state)
+{
+	if (mlockall(MCL_FUTURE)) {
+		print_message("skip: mlockall: %s\n", strerror(errno));
+		skip();
+	}
+	test_initial_blocks(state);
+	munlockall();
+}
+
 /* What is too long for a block lies on the caller's node, too. */
 static void test_oversize(void **state)
 {
@@ -501,7 +512,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_cpu), cmocka_unit_test(test_foreign_returns),
-		cmocka_unit_test(test_initial_blocks), cmocka_unit_test(test_oversize),
+		cmocka_unit_test(test_initial_blocks), cmocka_unit_test(test_locked),
+		cmocka_unit_test(test_oversize),
 		cmocka_unit_test(test_strict_used_up), cmocka_unit_test(test_preferred_used_up),
 		cmocka_unit_test(test_node_limit), cmocka_unit_test(test_huge_pages),
 		cmocka_unit_test(test_gigantic_pages),
