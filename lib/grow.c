@@ -322,7 +322,7 @@ static bool reserve_in(struct mews_slabs *s, uint32_t window, uint64_t count, bo
  */
 enum { ROUND_HOME, ROUND_LOCAL, ROUND_ANYWHERE, ROUNDS };
 
-int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
+static int reserve(struct mews_slabs *s, uint64_t count)
 {
 	bool only_home = s->windows == 1 || s->plan->node_policy == MEWS_NODE_STRICT;
 	uint32_t window, failed = 0, round;
@@ -338,6 +338,18 @@ int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
 			failed++;
 	}
 	return 0;
+}
+
+int mews_slabs_reserve(struct mews_slabs *s, uint64_t count)
+{
+	int result = reserve(s, count);
+	struct mews_window *w;
+
+	for (w = s->window; w < s->window + s->windows; w++) {
+		w->reserved = atomic_load(&w->carved) < count ? atomic_load(&w->carved) : count;
+		count -= w->reserved;
+	}
+	return result;
 }
 
 uint64_t mews_slabs_backed(const struct mews_slabs *s)

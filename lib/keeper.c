@@ -210,10 +210,9 @@ static uint64_t spare(const struct mews_control *control, uint32_t window, uint6
 {
 	const struct mews_window *w = &control->slabs.window[window];
 	uint64_t bare = atomic_load(&w->bare_blocks), carved = atomic_load(&w->carved);
-	uint64_t keep = control->plan.initial_blocks / control->slabs.windows;
 	uint64_t have = carved > bare ? carved - bare : 0;
 
-	return have <= keep ? 0 : least(have - keep, blocks);
+	return have <= w->reserved ? 0 : least(have - w->reserved, blocks);
 }
 
 /* Decides how many bytes of a window go back. */
@@ -250,7 +249,7 @@ static void look_at_window(struct step *step, uint32_t window)
 		blocks / slabs->slab_blocks << slabs->slab_shift;
 	/* Where all that is free may go, slabs that are bare, or nearly, do as a whole too. */
 	look->all = look->parts && blocks >= mews_slabs_ready(slabs, window) &&
-		    !step->control->plan.initial_blocks;
+		    !slabs->window[window].reserved;
 	if (look->all)
 		look->give += slabs->stride * atomic_load(&slabs->window[window].bare_blocks) +
 			((uint64_t)1 << slabs->slab_shift);

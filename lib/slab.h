@@ -57,6 +57,7 @@ struct mews_window {
 	mews_word bare_blocks;          /* bits of bare[], and more for a moment */
 	mews_word grown;                /* growths, and times that bare blocks got memory again */
 	_Atomic uint32_t trim_at;       /* where a trim ran out of time: see mews_slabs_trim */
+	uint64_t reserved;              /* of the pool's initial_blocks, which are to stay */
 	struct mews_window_look look;   /* the keeper's */
 	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
 };

@@ -94,6 +94,7 @@ static struct mews_pool *pool_of(enum mews_keeper keeper, size_t initial)
 	struct mews_pool_config config = {
 		.size = sizeof(config), .max_blocks = 2 * MANY, .initial_blocks = initial,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP, .keeper = keeper,
+		.page_policy = MEWS_PAGES_THP, /* reserved ones cannot be parted */
 		.decay_ms = DECAY, .on_report = on_report,
 	};
 	struct mews_pool *pool;
