@@ -107,14 +107,20 @@ static bool fill(struct mews_control *control, const struct mews_pass *pass, voi
 	return false;
 }
 
+/* Of a cache's four. */
+#define OVERFLOW_MAGAZINES 3
+
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 {
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
-	struct mews_magazine empty[MEWS_AT_ONCE];
+	struct mews_magazine empty[OVERFLOW_MAGAZINES];
 	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
-	size_t count = take_cached(control, hot, control->plan.magazine), full = 0, i;
-	size_t have = mews_depot_pop_empty(&control->depots, depot, empty, MEWS_AT_ONCE);
+	size_t count, have, full = 0, i;
 
+	mews_depot_near(&control->depots, depot);
+	have = mews_depot_pop_empty(&control->depots, depot, empty, OVERFLOW_MAGAZINES);
+	mews_depot_near_slots(&control->depots, empty, have);
+	count = take_cached(control, hot, control->plan.magazine);
 	while (full < have && fill(control, pass, empty[full].slots))
 		full++;
 	if (full)
@@ -122,8 +128,10 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	if (full < have)
 		mews_depot_push_empty(&control->depots, depot, empty + full, have - full);
 	mews_notice(control);
+	/* Relaxed: a hint for the next miss. */
+	atomic_store_explicit(&pass->side->took, 0, memory_order_relaxed);
 	/* The depot is at its capacity: to the slabs. */
-	for (i = have; i < MEWS_AT_ONCE && full == have && fill(control, pass, blocks); i++)
+	for (i = have; i < OVERFLOW_MAGAZINES && full == have && fill(control, pass, blocks); i++)
 		mews_give_to_slabs(control, blocks, control->plan.magazine);
 	mews_stash(control, hot, count);
 }

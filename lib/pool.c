@@ -126,18 +126,33 @@ static size_t deal(struct mews_control *control, struct operation *op, void *con
 	return use;
 }
 
-/* Of a cache's four: room for two more is left then, as there are two until the next miss. */
-#define MISS_MAGAZINES 2
+/*
+ * Two of a cache's four: room for two more is left then, as there are two until the next miss. All of
+ * them for a CPU that took some at its last exchange too, as one that produces for others does.
+ */
+static size_t miss_magazines(const struct operation *op)
+{
+	_Atomic uint32_t *took = &op->pass.side->took;
+
+	if (!op->cached)
+		return 1;
+	/* Relaxed: a hint. */
+	if (atomic_load_explicit(took, memory_order_relaxed))
+		return MEWS_AT_ONCE;
+	atomic_store_explicit(took, 1, memory_order_relaxed);
+	return 2;
+}
 
 /* From magazines of the CPU's depot, without a stop. 0 where there is none. */
 static size_t lease_from_depot(struct mews_control *control, struct operation *op, void **blocks,
 			       size_t count)
 {
 	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
-	struct mews_magazine full[MISS_MAGAZINES];
-	size_t use = 0, i, n = mews_depot_pop_full(&control->depots, depot, full,
-						   op->cached ? MISS_MAGAZINES : 1);
+	struct mews_magazine full[MEWS_AT_ONCE];
+	size_t use = 0, i, n;
 
+	mews_depot_near(&control->depots, depot);
+	n = mews_depot_pop_full(&control->depots, depot, full, miss_magazines(op));
 	if (!n)
 		return 0;
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
@@ -153,8 +168,11 @@ static size_t lease_elsewhere(struct mews_control *control, struct operation *op
 {
 	size_t batch = op->state == MEWS_LIVE ? control->plan.magazine : 1;
 	void *fetched[MEWS_MAGAZINE_MAX];
-	size_t n = mews_fetch(control, &op->pass, fetched, 1, batch, error);
+	size_t i, n = mews_fetch(control, &op->pass, fetched, 1, batch, error);
 
+	/* Nobody wrote them for long, and who leases them will: all their first lines at a time. */
+	for (i = 0; i < n; i++)
+		mews_near(fetched[i]);
 	return n ? deal(control, op, fetched, n, blocks, count) : 0;
 }
 

@@ -10,9 +10,14 @@
 static char *memory;
 static size_t length, stride;
 
+size_t perf_arena_stride_of(size_t block_size)
+{
+	return ((block_size + 63) / 64 | 1) * 64;
+}
+
 void *perf_arena_open(size_t block_size, size_t count)
 {
-	stride = ((block_size + 63) / 64 | 1) * 64;
+	stride = perf_arena_stride_of(block_size);
 	length = (stride * count + (2u << 20) - 1) & ~(size_t)((2u << 20) - 1);
 	memory = mmap(NULL, length, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -13,7 +13,8 @@
 void *perf_arena_open(size_t block_size, size_t count);
 void perf_arena_close(void);
 
-/* Bytes from one block to the next. */
+/* Bytes from one block to the next: in the arena; in one of blocks of this size. */
 size_t perf_arena_stride(void);
+size_t perf_arena_stride_of(size_t block_size);
 
 #endif

@@ -5,6 +5,8 @@
  *   DPDK_UNREGISTERED  it is not, which is what a thread gets that forgot: no cache
  *   DPDK_OWN_CACHE     it is not, and brings a cache of its own to each call
  *   DPDK_LCORE         the measured thread is one of the EAL's
+ *   DPDK_STORING       registered, and each call writes a word of the thread's own before it, as a
+ *                      restartable sequence does: nobody's way to use it, but what that store costs
  * and DPDK_OPS names what stands behind the caches: a ring or a stack. Invariant: the pool has as
  * many blocks as PERF_DPDK_BLOCKS says, which the runner sets to what a workload needs, as its
  * users do.
@@ -20,11 +22,13 @@
 #define DPDK_UNREGISTERED 2
 #define DPDK_OWN_CACHE 3
 #define DPDK_LCORE 4
+#define DPDK_STORING 5
 
 #define MOST_BYTES ((size_t)1 << 30)
 
 static struct rte_mempool *the_pool;
 static __thread struct rte_mempool_cache *own_cache;
+static __thread _Alignas(64) volatile uint64_t stored;
 
 static const char *backend_set_up(size_t block_size)
 {
@@ -56,7 +60,7 @@ static void backend_tear_down(void)
 
 static void backend_enter(void)
 {
-	if (DPDK_KIND == DPDK_REGISTERED && rte_thread_register())
+	if ((DPDK_KIND == DPDK_REGISTERED || DPDK_KIND == DPDK_STORING) && rte_thread_register())
 		fprintf(stderr, "rte_thread_register: %s\n", rte_strerror(rte_errno));
 	if (DPDK_KIND == DPDK_OWN_CACHE)
 		own_cache = rte_mempool_cache_create(RTE_MEMPOOL_CACHE_MAX_SIZE, SOCKET_ID_ANY);
@@ -64,7 +68,7 @@ static void backend_enter(void)
 
 static void backend_leave(void)
 {
-	if (DPDK_KIND == DPDK_REGISTERED)
+	if (DPDK_KIND == DPDK_REGISTERED || DPDK_KIND == DPDK_STORING)
 		rte_thread_unregister();
 	if (DPDK_KIND == DPDK_OWN_CACHE) {
 		rte_mempool_cache_flush(own_cache, the_pool);
@@ -106,12 +110,16 @@ static inline void *dpdk_lease(struct rte_mempool *pool, struct rte_mempool_cach
 {
 	void *block;
 
+	if (DPDK_KIND == DPDK_STORING)
+		stored = 1;
 	return rte_mempool_generic_get(pool, &block, 1, cache) ? NULL : block;
 }
 
 static inline void dpdk_return(struct rte_mempool *pool, struct rte_mempool_cache *cache,
 			       void *block)
 {
+	if (DPDK_KIND == DPDK_STORING)
+		stored = 1;
 	rte_mempool_generic_put(pool, &block, 1, cache);
 }
 

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 
 extern const struct perf_backend perf_dpdk, perf_dpdk_stack, perf_dpdk_own_cache, perf_dpdk_lcore;
-extern const struct perf_backend perf_dpdk_unregistered;
+extern const struct perf_backend perf_dpdk_unregistered, perf_dpdk_stack_store;
 
 const struct perf_backend *const perf_backends[] = {
 	&perf_dpdk, &perf_dpdk_stack, &perf_dpdk_own_cache, &perf_dpdk_lcore,
-	&perf_dpdk_unregistered, NULL,
+	&perf_dpdk_unregistered, &perf_dpdk_stack_store, NULL,
 };
 
 const char *perf_prepare(int *argc, char **argv)

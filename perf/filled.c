@@ -12,6 +12,10 @@
 #include "clock.h"
 #include "measure.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 struct filled {
 	struct perf_run *run;
 	const struct perf_backend *backend;
@@ -49,31 +53,37 @@ static void give_all(const struct filled *filled)
 			filled->backend->give(filled->local.block[i]);
 }
 
-/* Nanoseconds a block to write a word of each page of so many bytes. */
-static double touch_ns(char *memory, size_t bytes, uint64_t blocks)
+/* Writes a word at each step of so many bytes. */
+static void touch(char *memory, size_t bytes, size_t step)
 {
-	double start = perf_cpu_ns(false);
-
-	for (size_t at = 0; at < bytes; at += 4096)
+	for (size_t at = 0; at < bytes; at += step)
 		*(volatile char *)(memory + at) = 1;
-	return (perf_cpu_ns(false) - start) / (double)blocks;
 }
 
 /*
- * The limits of growth: what the kernel alone takes to back so many bytes with huge pages where it
- * has them, and what the touch alone takes once it has. Run twice: the first time makes a virtual
- * machine's host back the pages, which may take twenty times as long and is not the allocator's.
+ * The limits of growth: what the kernel alone takes to back so many blocks with huge pages where it
+ * has them, and what the first touch of each takes once it has, at the bare array's places, which spread
+ * over the sets of the caches. Run twice: the first time makes a virtual machine's host back the pages,
+ * which may take twenty times as long and is not the allocator's.
  */
 static void kernel_alone(struct perf_run *run, uint64_t blocks, size_t block_size)
 {
-	size_t bytes = (blocks * block_size + (4u << 20)) & ~(size_t)((2u << 20) - 1);
+	size_t stride = perf_arena_stride_of(block_size);
+	size_t bytes = (blocks * stride + (4u << 20)) & ~(size_t)((2u << 20) - 1);
+	double ns[3];
 	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
-	perf_counter(run, "ns_kernel", touch_ns(memory, bytes, blocks));
-	perf_counter(run, "ns_touch", touch_ns(memory, bytes, blocks));
+	ns[0] = perf_cpu_ns(false);
+	if (madvise(memory, bytes, MADV_POPULATE_WRITE))
+		touch(memory, bytes, 4096);
+	ns[1] = perf_cpu_ns(false);
+	touch(memory, blocks * stride, stride);
+	ns[2] = perf_cpu_ns(false);
+	perf_counter(run, "ns_kernel", (ns[1] - ns[0]) / (double)blocks);
+	perf_counter(run, "ns_touch", (ns[2] - ns[1]) / (double)blocks);
 	munmap(memory, bytes);
 }
 

@@ -127,24 +127,26 @@ static void replace(struct perf_local *local, uint64_t rounds)
 static void serve(struct perf_local *local, uint64_t rounds)
 {
 	BACKEND_ENTER
+	struct perf_ring *const in = local->in, *const out = local->out;
+	const uint16_t *const order = local->order;
 	void **const held = local->block;
 	const uint32_t mask = local->held - 1;
 	uint32_t cursor = local->cursor;
 	void *block;
 
 	for (; rounds; rounds--) {
-		uint16_t choice = local->order[cursor++ % PERF_ORDER];
+		uint16_t choice = order[cursor++ % PERF_ORDER];
 		void **slot = &held[choice & mask];
 
 		/* The next thread may be asleep and its ring full: then nobody waits for it. */
-		if (!(choice & PERF_ORDER_REMOTE) || !perf_ring_push(local->out, *slot))
+		if (!(choice & PERF_ORDER_REMOTE) || !perf_ring_push(out, *slot))
 			RETURN(*slot);
 		block = LEASE();
 		TOUCH(block);
 		*slot = block;
 		if (cursor % 8)
 			continue;
-		while ((block = perf_ring_pop(local->in)))
+		while ((block = perf_ring_pop(in)))
 			RETURN(block);
 	}
 	local->cursor = cursor;
@@ -196,9 +198,11 @@ static void fill(struct perf_local *local, uint64_t rounds)
 	}
 }
 
+/* The ring's address stays in a register, whatever an allocator's asm or calls make the compiler forget. */
 static uint64_t produce(struct perf_local *local, uint64_t most)
 {
 	BACKEND_ENTER
+	struct perf_ring *const out = local->out;
 	uint64_t done;
 
 	for (done = 0; done < most; done++) {
@@ -206,7 +210,7 @@ static uint64_t produce(struct perf_local *local, uint64_t most)
 		uint32_t spins = 0;
 
 		TOUCH(block);
-		while (!perf_ring_push(local->out, block)) {
+		while (!perf_ring_push(out, block)) {
 			/* relaxed: only the loop's end depends on it */
 			if (atomic_load_explicit(local->stop, memory_order_relaxed)) {
 				CONSUME(block);
@@ -221,13 +225,14 @@ static uint64_t produce(struct perf_local *local, uint64_t most)
 static uint64_t consume(struct perf_local *local, uint64_t most)
 {
 	BACKEND_ENTER
+	struct perf_ring *const in = local->in;
 	uint64_t done;
 
 	for (done = 0; done < most; done++) {
 		uint32_t spins = 0;
 		void *block;
 
-		while (!(block = perf_ring_pop(local->in))) {
+		while (!(block = perf_ring_pop(in))) {
 			/* relaxed: only the loop's end depends on it */
 			if (atomic_load_explicit(local->stop, memory_order_relaxed))
 				return done;
