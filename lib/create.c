@@ -203,7 +203,7 @@ static void tell_degraded(struct mews_control *control, const struct mews_pool_c
 	for (i = 0; i < control->slabs.windows; i++)
 		huge += control->slabs.window[i].backed_1g + control->slabs.window[i].backed_2m;
 	if ((config->page_policy == MEWS_PAGES_1G || config->page_policy == MEWS_PAGES_2M) &&
-	    control->slabs.carved && !huge)
+	    control->slabs.claimed && !huge)
 		mews_report(control, MEWS_REPORT_DEGRADED, NULL,
 			    "no hugetlb page was to be had; transparent huge or base pages serve");
 }

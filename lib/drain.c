@@ -32,7 +32,7 @@
  */
 static uint64_t out_of(const struct mews_control *control)
 {
-	uint64_t carved = atomic_load(&control->slabs.carved), free = 0;
+	uint64_t carved = mews_slabs_carved(&control->slabs), free = 0;
 	uint32_t i;
 
 	for (i = 0; i < control->slabs.windows; i++)
@@ -43,7 +43,7 @@ static uint64_t out_of(const struct mews_control *control)
 
 static uint64_t total_of(const struct mews_control *control)
 {
-	return atomic_load(&control->slabs.carved) + atomic_load(&control->oversize.count);
+	return mews_slabs_carved(&control->slabs) + atomic_load(&control->oversize.count);
 }
 
 /* Changes with each lease during a drain, each growth, each trim, when it has ended. */

@@ -375,7 +375,8 @@ static bool alone_since(const struct mews_control *control, uint64_t traffic)
  * At the limit a look may find nothing though blocks are free: another operation had them in hand, on
  * their way from a cache to a slab, or claimed and not backed yet, and may have ended since. So only a
  * look beside which nothing moved is believed. After any other, the CPU goes to those who move, a
- * bounded number of times: they may be preempted for long, or be what this handler interrupted.
+ * bounded number of times: they may be preempted for long, or be what this handler interrupted. So may
+ * who is between a word of free blocks and the bit that leads to it: the last look is at all words.
  */
 size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, void **blocks,
 		  size_t direct, size_t batch, int *error)
@@ -397,6 +398,8 @@ size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, vo
 		if (got || *error != ENOBUFS || tries == PATIENCE_GROWING)
 			return got;
 		growing |= atomic_load(&slabs->grown) != grown;
+		if (tries == PATIENCE_OTHERS && mews_slabs_mend(slabs))
+			continue;
 		if ((pass->nested || !growing) &&
 		    (tries >= PATIENCE_OTHERS || alone_since(control, traffic)))
 			return 0;

@@ -2,7 +2,7 @@
 /*
  * The memory behind the slabs (layer 2): growth, reserve, and what a fork's child makes of pages that
  * it shares. slab.c is about the blocks, shrink.c about memory that goes back. Invariant: blocks are
- * counted in `carved`, and their bytes in the budgets of the window and the process, before their
+ * counted in `claimed`, and their bytes in the budgets of the window and the process, before their
  * memory is backed and until it is given back, so that no limit is passed, and their free bits are
  * set only while it is there.
  *
@@ -12,21 +12,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include "slab_bits.h"
-
-/* Claims up to want blocks of max_blocks. Relaxed: a count, it publishes nothing. */
-static uint64_t claim_blocks(struct mews_slabs *s, uint64_t want)
-{
-	uint64_t carved = atomic_load_explicit(&s->carved, memory_order_relaxed);
-	uint64_t limit = atomic_load(&s->max_blocks), claim;
-
-	do {
-		if (carved >= limit)
-			return 0;
-		claim = limit - carved < want ? limit - carved : want;
-	} while (!atomic_compare_exchange_weak_explicit(&s->carved, &carved, carved + claim,
-			memory_order_relaxed, memory_order_relaxed));
-	return claim;
-}
 
 /* Takes the lowest slab that is set in vacant or partial out of it. */
 static bool claim_marked(struct mews_window *w, mews_word *marks, uint32_t *slab)
@@ -140,13 +125,13 @@ static bool claim_memory(struct mews_slabs *s, struct claim *c)
 		if (claim_bytes(&s->window[c->window], c->bytes))
 			break;
 	}
-	atomic_fetch_sub_explicit(&s->carved, wanted - blocks, memory_order_relaxed);
+	unclaim_blocks(s, wanted - blocks);
 	return blocks > 0;
 }
 
 static void release_memory(struct mews_slabs *s, const struct claim *c)
 {
-	atomic_fetch_sub_explicit(&s->carved, c->to - c->from, memory_order_relaxed);
+	unclaim_blocks(s, c->to - c->from);
 	release_bytes(&s->window[c->window], c->bytes);
 }
 
@@ -194,7 +179,7 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	struct claim claim = { .window = window, .local = local };
 
 	*error = ENOBUFS;
-	if (atomic_load(&s->carved) >= atomic_load(&s->max_blocks))
+	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
 		return (*count = 0);
 	begin_move(s);
 	if (claim_slab(s, w, &claim.slab)) {
@@ -208,13 +193,14 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	return !*error;
 }
 
-/* Carved blocks without memory come before more carved ones. */
+/* Carved blocks without memory come before more carved ones. At the limit, nobody is to wait for this. */
 static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		     size_t count, int *refused)
 {
 	size_t got;
 
-	if (!atomic_load(&s->window[window].bare_blocks))
+	if (!atomic_load(&s->window[window].bare_blocks) ||
+	    atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
 		return 0;
 	begin_move(s);
 	got = mews_slabs_revive(s, window, local, blocks, count, refused);
@@ -262,7 +248,7 @@ size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, siz
 	size_t got;
 
 	if (others && rests(w)) {
-		*error = atomic_load(&s->carved) >= atomic_load(&s->max_blocks) ? ENOBUFS : ENOMEM;
+		*error = atomic_load(&s->claimed) >= atomic_load(&s->max_blocks) ? ENOBUFS : ENOMEM;
 		return 0;
 	}
 	got = grow_slabs(s, window, true, blocks, count, error);
@@ -287,7 +273,7 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 
 	if (s->plan->page_top != MEWS_PAGES_1G || slabs == 0 || first + slabs > s->slabs ||
 	    ((uint64_t)first << s->slab_shift) % gigabyte ||
-	    atomic_load(&s->carved) + (uint64_t)slabs * s->slab_blocks >
+	    atomic_load(&s->claimed) + (uint64_t)slabs * s->slab_blocks >
 	    atomic_load(&s->max_blocks) || !claim_bytes(w, gigabyte))
 		return false;
 	if (back(s, &c, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G, MEWS_PAGES_AUTO)) {
@@ -306,14 +292,14 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 /* Backs more for the count blocks wanted; false where the window gives none. */
 static bool reserve_in(struct mews_slabs *s, uint32_t window, uint64_t count, bool local)
 {
-	uint64_t before = atomic_load(&s->carved);
+	uint64_t before = atomic_load(&s->claimed);
 	size_t none = 0;
 	int error;
 
 	if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
 	    !reserve_gigabyte(s, window))
 		grow_slab(s, window, local, NULL, &none, &error);
-	return atomic_load(&s->carved) != before;
+	return atomic_load(&s->claimed) != before;
 }
 
 /*
@@ -327,7 +313,7 @@ static int reserve(struct mews_slabs *s, uint64_t count)
 	bool only_home = s->windows == 1 || s->plan->node_policy == MEWS_NODE_STRICT;
 	uint32_t window, failed = 0, round;
 
-	for (window = 0; atomic_load(&s->carved) < count; window = (window + 1) % s->windows) {
+	for (window = 0; atomic_load(&s->claimed) < count; window = (window + 1) % s->windows) {
 		round = failed / s->windows;
 		if (round == (only_home ? ROUND_LOCAL : ROUNDS))
 			return -ENOMEM;

@@ -14,7 +14,7 @@
  * So memory that is not used goes back within 7 of 8 looks, and a load that comes and goes keeps what
  * its peaks need. A pool that grows soon after it gave memory back is left alone for a while, longer
  * each time. Invariant: the keeper holds no lock while it works, and nothing that a lease or a return
- * waits for: where it is stopped for ever, a step's blocks are out of use and that is all.
+ * waits for: where it is stopped for ever, few blocks are out of use (docs/architecture.md says which).
  */
 #include <errno.h>
 #include <limits.h>

@@ -30,10 +30,10 @@ void mews_limit_default(uint64_t bytes)
 
 static uint64_t excess_of(const struct mews_slabs *s)
 {
-	uint64_t carved = atomic_load(&s->carved), max = atomic_load(&s->max_blocks), excess, most;
+	uint64_t claimed = atomic_load(&s->claimed), max = atomic_load(&s->max_blocks), excess, most;
 	const struct mews_window *w;
 
-	most = carved > max ? (carved - max) * s->stride : 0;
+	most = claimed > max ? (claimed - max) * s->stride : 0;
 	for (w = s->window; w < s->window + s->windows; w++) {
 		excess = mews_budget_excess(&w->budget);
 		most = excess > most ? excess : most;

@@ -6,6 +6,11 @@
  * is leased. Called by drain.c, trim.c, keeper.c and grow.c. Invariant: a page is flagged in gone[]
  * only while each block on it is bare or in the hands of one operation here.
  *
+ * A thread that gives memory back may be stopped for ever, with whatever it has in hand. So that does not
+ * count against the maximum, any more than bare blocks do, and others may carve as many elsewhere: a
+ * window has address space for a slab more than the pool. What is put back is claimed again, as a growth
+ * would claim it; where others have made use of the room, it becomes bare, with its memory.
+ *
  * The search for pages goes chunk by chunk: as many words of free bits as span 64 KiB at least. Its free
  * and bare blocks are taken, so that they are nobody else's; then runs of neighbours among them say
  * which pages are theirs alone. Put back, a block is free or bare by what gone[] says of its pages.
@@ -84,20 +89,44 @@ static uint64_t bare_among(const struct mews_slabs *s, struct mews_window *w, ui
 	return bare;
 }
 
-/* Puts blocks in hand back where their pages say. */
-static void settle_word(const struct mews_slabs *s, struct mews_window *w, uint64_t word,
-			uint64_t bits)
+/*
+ * How many blocks are in hand at a time that count: of a pool that has few, few, or a thread that is
+ * stopped just then would have them all.
+ */
+static size_t at_a_time(const struct mews_slabs *s)
 {
-	uint64_t bare = bare_among(s, w, word, bits);
+	uint64_t share = atomic_load(&s->max_blocks) / 64;
 
-	if (bare) {
-		add_to(&w->bare_blocks, (uint64_t)__builtin_popcountll(bare));
-		put_bits(w->bare, w->bare_summary, word, bare);
+	return share < 1 ? 1 : share < 64 ? share : 64;
+}
+
+/* Puts blocks with memory back, as far as the maximum has room for them. Returns those that it has not. */
+static uint64_t free_again(struct mews_slabs *s, struct mews_window *w, uint64_t word, uint64_t bits)
+{
+	uint64_t some, room = 1;
+
+	for (; bits && room; bits &= ~some) {
+		some = lowest_bits(bits, at_a_time(s));
+		room = claim_blocks(s, (uint64_t)__builtin_popcountll(some));
+		some = lowest_bits(some, room);
+		if (some)
+			put_word(w, word, some);
+		add_to(&w->free_blocks, room);
 	}
-	if (bits & ~bare) {
-		put_word(w, word, bits & ~bare);
-		add_to(&w->free_blocks, (uint64_t)__builtin_popcountll(bits & ~bare));
+	return bits;
+}
+
+/* Puts blocks in hand back where their pages say. */
+static void settle_word(struct mews_slabs *s, struct mews_window *w, uint64_t word, uint64_t bits)
+{
+	uint64_t bare = bare_among(s, w, word, bits), over = free_again(s, w, word, bits & ~bare);
+
+	if (bare | over) {
+		add_to(&w->bare_blocks, (uint64_t)__builtin_popcountll(bare | over));
+		put_bits(w->bare, w->bare_summary, word, bare | over);
 	}
+	if (over)
+		atomic_store(&w->backed_bare, 1); /* give_parts shall look for it */
 }
 
 static uint64_t take_bare(struct mews_window *w, uint64_t word, size_t count)
@@ -109,14 +138,17 @@ static uint64_t take_bare(struct mews_window *w, uint64_t word, size_t count)
 	return bits;
 }
 
-/* Takes all that is free of a word, bare or not. */
-static uint64_t take_free(struct mews_window *w, uint64_t word)
+/* Takes all that is free of a word, bare or not: it does not count against the maximum then. */
+static uint64_t take_free(struct mews_slabs *s, struct mews_window *w, uint64_t word)
 {
-	uint64_t bits = 0;
+	uint64_t bits = 0, some, count;
 
-	if (atomic_load(&w->free[word])) {
-		bits = take_bits(w->free, w->summary, word, 64);
-		add_to(&w->free_blocks, -(uint64_t)__builtin_popcountll(bits));
+	while (atomic_load(&w->free[word])) {
+		some = take_bits(w->free, w->summary, word, at_a_time(s));
+		count = (uint64_t)__builtin_popcountll(some);
+		unclaim_blocks(s, count);
+		add_to(&w->free_blocks, -count);
+		bits |= some;
 	}
 	if (atomic_load(&w->bare[word]))
 		bits |= take_bare(w, word, 64);
@@ -134,7 +166,7 @@ static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *
 }
 
 /* Gives the first `end` words of a slab their bits back. */
-static void settle_slab(const struct mews_slabs *s, struct mews_window *w, uint32_t slab,
+static void settle_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab,
 			uint32_t end, uint32_t blocks)
 {
 	uint32_t word;
@@ -144,7 +176,7 @@ static void settle_slab(const struct mews_slabs *s, struct mews_window *w, uint3
 }
 
 /* Takes all blocks of a slab at once, or none. */
-static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_t slab,
+static bool take_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab,
 		      uint32_t blocks)
 {
 	uint64_t first = (uint64_t)slab * s->slab_words, whole, got;
@@ -152,7 +184,7 @@ static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_
 
 	for (word = 0; word < end; word++) {
 		whole = word_mask(blocks, word);
-		got = take_free(w, first + word);
+		got = take_free(s, w, first + word);
 		if (got != whole) {
 			settle_word(s, w, first + word, got);
 			settle_slab(s, w, slab, word, blocks);
@@ -162,27 +194,9 @@ static bool take_slab(const struct mews_slabs *s, struct mews_window *w, uint32_
 	return true;
 }
 
-/* Blocks in hand are carved no more, or again. */
-static void uncarve(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
-{
-	atomic_store(&w->blocks[slab], 0);
-	atomic_fetch_sub(&w->carved, blocks);
-	atomic_fetch_sub(&s->carved, blocks);
-}
-
-static void carve_again(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks)
-{
-	atomic_fetch_add(&s->carved, blocks);
-	atomic_fetch_add(&w->carved, blocks);
-	atomic_store(&w->blocks[slab], blocks);
-	settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
-}
-
 /*
- * Gives the memory of a slab back whose blocks are all in hand. Part of a 1 GiB page can't be. They are
- * uncarved before the system call, so that others may carve as many elsewhere, were this thread to stop
- * there: a window has address space for a slab more than the pool. Their bytes are claimed until it has
- * ended, since the memory is. Where the call fails the pool is above its maximum by what they carved.
+ * Gives the memory of a slab back whose blocks are all in hand. Their bytes are claimed until that has
+ * happened.
  */
 static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
 			 struct mews_trim *trim)
@@ -190,15 +204,12 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
 	uint64_t length = slab_length(s, blocks), first = first_page(s, slab);
 
-	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G) {
+	if (mews_place_discard(start, (size_t)1 << s->slab_shift)) {
 		settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
 		return false;
 	}
-	uncarve(s, w, slab, blocks);
-	if (mews_place_discard(start, (size_t)1 << s->slab_shift)) {
-		carve_again(s, w, slab, blocks);
-		return false;
-	}
+	atomic_store(&w->blocks[slab], 0);
+	atomic_fetch_sub(&w->carved, blocks);
 	length -= s->page * flag_pages(w, first, first + length / s->page, FLAGS_CLEAR);
 	release_bytes(w, length);
 	trim->slab_bytes += length;
@@ -208,7 +219,10 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 	return true;
 }
 
-/* Gives a slab back, if all its blocks are free. One that is partial is claimed first: see grow.c. */
+/*
+ * Gives a slab back, if all its blocks are free; part of a 1 GiB page can't be. One that is partial is
+ * claimed first: see grow.c.
+ */
 static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
 		      struct mews_trim *trim)
 {
@@ -216,7 +230,7 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 
 	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
 		return;
-	if (slab_free(s, w, slab) < blocks)
+	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G || slab_free(s, w, slab) < blocks)
 		return;
 	begin_move(s);
 	if (!partial || unmark_slab(w->partial, slab)) {
@@ -235,6 +249,7 @@ struct chunk {
 	struct mews_window *window;
 	uint32_t slab, blocks;          /* blocks of the slab */
 	uint32_t first, words;
+	bool bare;                      /* bare blocks may have memory, too */
 	uint64_t owned[CHUNK_WORDS_MAX];
 };
 
@@ -334,12 +349,14 @@ static uint64_t each_run(const struct chunk *c,
 	return bytes;
 }
 
-static bool any_free(const struct mews_window *w, uint64_t word, uint32_t words)
+/* Any block that may have memory to give. */
+static bool any_to_give(const struct chunk *c, uint64_t word)
 {
-	uint64_t any = 0;
+	uint64_t any = 0, end = word + c->words;
 
-	while (words--)
-		any |= atomic_load(&w->free[word++]);
+	for (; word < end; word++)
+		any |= atomic_load(&c->window->free[word]) |
+		       (c->bare ? atomic_load(&c->window->bare[word]) : 0);
 	return any != 0;
 }
 
@@ -349,11 +366,11 @@ static uint64_t give_chunk(struct chunk *c)
 	uint64_t word = (uint64_t)c->slab * c->slabs->slab_words + c->first, bytes;
 	uint32_t i;
 
-	if (!any_free(w, word, c->words))
+	if (!any_to_give(c, word))
 		return 0;
 	begin_move(c->slabs);
 	for (i = 0; i < c->words; i++)
-		c->owned[i] = take_free(w, word + i);
+		c->owned[i] = take_free(c->slabs, w, word + i);
 	bytes = each_run(c, discard_run);
 	if (bytes) {
 		atomic_fetch_sub(&w->backed_base, bytes);
@@ -398,9 +415,10 @@ static bool reached(const struct mews_trim *trim)
  * them bare, and gets further.
  */
 static bool give_parts(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint32_t blocks,
-		       struct mews_trim *trim)
+		       bool bare, struct mews_trim *trim)
 {
-	struct chunk chunk = { .slabs = s, .window = w, .slab = slab, .blocks = blocks };
+	struct chunk chunk = { .slabs = s, .window = w, .slab = slab, .blocks = blocks,
+			       .bare = bare };
 	uint64_t given;
 
 	if (!worth_parting(s, w, slab, blocks, trim->splits))
@@ -428,23 +446,33 @@ static bool stop_at(struct mews_window *w, const struct mews_trim *trim, uint32_
 	return true;
 }
 
+/* Who ends a walk before it has looked everywhere leaves the rest of it to the next. */
+static bool stop_short(struct mews_window *w, bool bare, bool late)
+{
+	if (bare)
+		atomic_store(&w->backed_bare, 1);
+	return late;
+}
+
 bool mews_slabs_trim(struct mews_slabs *s, uint32_t window, struct mews_trim *trim)
 {
 	struct mews_window *w = &s->window[window];
 	uint32_t at = trim->end ? atomic_exchange(&w->trim_at, 0) : 0, parts = at & 1;
 	uint32_t slab = at ? at / 2 : atomic_load(&w->frontier), blocks;
-	bool within = false;
+	bool bare = trim->parts && atomic_exchange(&w->backed_bare, 0), within = false;
 
 	for (; parts <= trim->parts; parts++, slab = atomic_load(&w->frontier))
-		while (slab-- > 0 && !reached(trim)) {
+		while (slab-- > 0) {
+			if (reached(trim))
+				return stop_short(w, bare, false);
 			blocks = atomic_load(&w->blocks[slab]);
 			if (blocks && parts)
-				within = give_parts(s, w, slab, blocks, trim);
+				within = give_parts(s, w, slab, blocks, bare, trim);
 			else if (blocks)
 				give_slab(s, w, slab, blocks, trim);
 			if ((blocks || slab % 1024 == 0) && slab + within &&
 			    stop_at(w, trim, slab + within, parts))
-				return true;
+				return stop_short(w, bare, true);
 		}
 	return false;
 }
@@ -515,7 +543,8 @@ static uint64_t claim_bare(struct mews_slabs *s, struct mews_window *w, size_t c
 	return 0;
 }
 
-static void drop_populated(struct mews_slabs *s, struct mews_window *w, uint64_t word, uint64_t bits)
+/* Blocks that got no memory, or not all of it, go back. */
+static void drop_refused(struct mews_slabs *s, struct mews_window *w, uint64_t word, uint64_t bits)
 {
 	struct chunk c = { .slabs = s, .window = w, .slab = slab_of_word(s, word), .words = 1,
 			   .first = first_of_word(s, word) / 64 };
@@ -523,23 +552,31 @@ static void drop_populated(struct mews_slabs *s, struct mews_window *w, uint64_t
 	c.blocks = atomic_load(&w->blocks[c.slab]);
 	c.owned[0] = bits;
 	each_run(&c, drop_run);
+	unclaim_blocks(s, (uint64_t)__builtin_popcountll(bits));
+	settle_word(s, w, word, bits);
 }
 
 size_t mews_slabs_revive(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 			 size_t count, int *refused)
 {
 	struct mews_window *w = &s->window[window];
-	uint64_t word, bits;
+	uint64_t word, bits, claimed;
 	size_t got = 0;
 
-	while (got < count && (bits = claim_bare(s, w, count - got, &word))) {
-		*refused = refill(s, w, local, word, bits);
-		if (*refused) {
-			drop_populated(s, w, word, bits);
-			settle_word(s, w, word, bits);
+	*refused = 0;
+	while (got < count && !*refused) {
+		claimed = claim_blocks(s, count - got);
+		if (!claimed)
+			*refused = ENOBUFS;
+		bits = claimed ? claim_bare(s, w, claimed, &word) : 0;
+		unclaim_blocks(s, claimed - (uint64_t)__builtin_popcountll(bits));
+		if (!bits)
 			break;
-		}
-		got += list_blocks(s, window, word, bits, blocks + got);
+		*refused = refill(s, w, local, word, bits);
+		if (*refused)
+			drop_refused(s, w, word, bits);
+		else
+			got += list_blocks(s, window, word, bits, blocks + got);
 	}
 	return got;
 }

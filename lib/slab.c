@@ -282,6 +282,30 @@ void mews_slabs_put(struct mews_slabs *s, void *const *blocks, size_t count,
 		add_to(&s->window[window].free_blocks, put);
 }
 
+static bool mend(mews_word *words, mews_word *summary, uint64_t word)
+{
+	uint64_t bit = (uint64_t)1 << word % 64;
+
+	return !(atomic_load(&summary[word / 64]) & bit) && atomic_load(&words[word]) &&
+	       !(atomic_fetch_or(&summary[word / 64], bit) & bit);
+}
+
+bool mews_slabs_mend(struct mews_slabs *s)
+{
+	struct mews_window *w;
+	uint64_t words, word;
+	bool any = false;
+
+	for (w = s->window; w < s->window + s->windows; w++) {
+		words = words_in_use(s, w);
+		for (word = 0; word < words; word++)
+			any |= mend(w->free, w->summary, word);
+		for (word = 0; word < words && atomic_load(&w->bare_blocks); word++)
+			any |= mend(w->bare, w->bare_summary, word);
+	}
+	return any;
+}
+
 /*
  * Of each word free[] first, then bare[]: a block that gets memory again in between is not counted
  * twice. One that loses it may be: who must know looks at trimmed, which changes before.

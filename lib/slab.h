@@ -50,7 +50,7 @@ struct mews_window {
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	_Atomic uint32_t rest;          /* growths that are refused unasked */
-	mews_word carved;               /* blocks */
+	mews_word carved;               /* blocks: the sum of blocks[] */
 	struct mews_budget budget;      /* bytes, with the limit of the node */
 	mews_word free_blocks;          /* bits of free[]: may differ for a moment, and be below zero */
 	mews_word low;                  /* the fewest of them since the keeper's last look */
@@ -58,6 +58,7 @@ struct mews_window {
 	mews_word grown;                /* growths, and times that bare blocks got memory again */
 	_Atomic uint32_t trim_at;       /* where a trim ran out of time: see mews_slabs_trim */
 	uint64_t reserved;              /* of the pool's initial_blocks, which are to stay */
+	_Atomic uint32_t backed_bare;   /* bare blocks may have memory: see settle_word */
 	struct mews_window_look look;   /* the keeper's */
 	mews_word backed_1g, backed_2m, backed_thp, backed_base, unbound;
 };
@@ -76,7 +77,11 @@ struct mews_slabs {
 	/* 2^64 / size, rounded up: division by multiplying */
 	uint64_t cell_inverse, stride_inverse, cell_blocks_inverse;
 	mews_word max_blocks;           /* the limit in force, which may change */
-	mews_word carved;               /* blocks, all windows; above max_blocks only where that fell */
+	/*
+	 * Blocks that count against it: carved in any window, or about to be, less those that are bare or in
+	 * the hands of a trim. Above max_blocks only where that fell.
+	 */
+	mews_word claimed;
 	_Atomic uint32_t growing;       /* growths and trims under way, */
 	_Atomic uint32_t grown;         /* and those that have ended: see mews_fetch */
 	_Atomic uint32_t trimmed;       /* slabs given back */
@@ -216,6 +221,23 @@ int mews_slabs_reserve(struct mews_slabs *slabs, uint64_t count);
 /* The fewest free blocks with memory that a window had since the last call. One caller at a time. */
 uint64_t mews_slabs_low(struct mews_slabs *slabs, uint32_t window);
 
+/* Blocks carved in all windows, whether they have memory or not. */
+static inline uint64_t mews_slabs_carved(const struct mews_slabs *s)
+{
+	uint64_t carved = 0;
+	uint32_t i;
+
+	for (i = 0; i < s->windows; i++)
+		carved += atomic_load(&s->window[i].carved);
+	return carved;
+}
+
+/*
+ * Finds words with free blocks that no taker would look at: who put or took blocks there has stopped
+ * between the word and its summary. True where there was one; the next taker finds it.
+ */
+bool mews_slabs_mend(struct mews_slabs *slabs);
+
 /* Free blocks with memory, without a walk over them. */
 uint64_t mews_slabs_ready(const struct mews_slabs *slabs, uint32_t window);
 
@@ -247,8 +269,8 @@ bool mews_slabs_trim(struct mews_slabs *slabs, uint32_t window, struct mews_trim
 
 /*
  * Backs bare blocks again and takes up to count of them; local: not where the window's node has no
- * memory. Returns how many; 0 and *refused: 0, there are none; ENOBUFS, a limit in bytes has no room
- * for them; ENOMEM, the system has none.
+ * memory. Returns how many; 0 and *refused: 0, there are none; ENOBUFS, a limit has no room for them;
+ * ENOMEM, the system has none.
  */
 size_t mews_slabs_revive(struct mews_slabs *slabs, uint32_t window, bool local, void **blocks,
 			 size_t count, int *refused);

@@ -182,6 +182,26 @@ static inline void end_move(struct mews_slabs *s, bool refused)
 	atomic_fetch_sub(&s->growing, 1);
 }
 
+/* Claims up to want blocks of max_blocks. Relaxed: a count, it publishes nothing. */
+static inline uint64_t claim_blocks(struct mews_slabs *s, uint64_t want)
+{
+	uint64_t claimed = atomic_load_explicit(&s->claimed, memory_order_relaxed);
+	uint64_t limit = atomic_load(&s->max_blocks), claim;
+
+	do {
+		if (claimed >= limit)
+			return 0;
+		claim = limit - claimed < want ? limit - claimed : want;
+	} while (!atomic_compare_exchange_weak_explicit(&s->claimed, &claimed, claimed + claim,
+			memory_order_relaxed, memory_order_relaxed));
+	return claim;
+}
+
+static inline void unclaim_blocks(struct mews_slabs *s, uint64_t count)
+{
+	atomic_fetch_sub_explicit(&s->claimed, count, memory_order_relaxed);
+}
+
 /* Bytes of the window and the process together. */
 static inline void release_bytes(struct mews_window *w, uint64_t bytes)
 {

@@ -117,7 +117,7 @@ static bool must_look_by_clock(const struct mews_control *control)
 	const struct mews_slabs *s = &control->slabs;
 
 	return atomic_load(&control->waiting.leaky) ||
-	       atomic_load(&s->carved) < atomic_load(&control->slabs.max_blocks);
+	       atomic_load(&s->claimed) < atomic_load(&control->slabs.max_blocks);
 }
 
 static void look(struct waiter *w)

@@ -47,7 +47,7 @@ function(mews_library_mutant name file from to)
 		return()
 	endif()
 	mews_suite(stress_${name} stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c
-		stress_keeper.c
+		stress_keeper.c stress_stopped.c
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
 	target_include_directories(stress_${name} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
 	mews_run_test(stress/planted-${name} LABELS stress
@@ -64,6 +64,14 @@ mews_library_mutant(refill-flags-first lib/shrink.c [=[	if (mews_place_refill(sl
 	if (mews_place_refill(slab_start(]=] parts)
 mews_library_mutant(parts-take-a-neighbour lib/shrink.c [=[	size_t from = first ? block_offset(s, first - 1) + s->stride : 0;]=]
 	[=[	size_t from = first ? block_offset(s, first - 1) : 0;]=] parts)
+mews_library_mutant(trims-all-at-a-time lib/shrink.c
+	[=[	return share < 1 ? 1 : share < 64 ? share : 64;]=] [=[	return share < 1 ? 64 : 64;]=]
+	stopped-within --seconds 2)
+mews_library_mutant(grows-after-trims lib/grow.c
+	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
+		return (*count = 0);]=]
+	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks) || atomic_load(&s->growing))
+		return (*count = 0);]=] stopped-within --seconds 2)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]

@@ -30,9 +30,9 @@ static void each_scenario(void (*visit)(const struct scenario *scenario, void *c
 			  void *context)
 {
 	const struct scenario *lists[] = { stress_mix, stress_life, stress_signal, stress_wait,
-					      stress_keeper };
+					      stress_keeper, stress_stopped };
 
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 		for (const struct scenario *s = lists[i]; s->name; s++)
 			visit(s, context);
 }

@@ -53,7 +53,7 @@ struct scenario {
 };
 
 extern const struct scenario stress_mix[], stress_life[], stress_signal[], stress_wait[],
-	stress_keeper[]; /* end: name NULL */
+	stress_keeper[], stress_stopped[]; /* end: name NULL */
 
 /* A pool of the kind in use; max_blocks 0: ARENA_BLOCKS. Workers run until the time is over. */
 void arena_open(struct arena *arena, const struct stress *stress, size_t max_blocks);

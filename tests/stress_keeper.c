@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include <mews/inline.h>
 #include "../lib/keeper.h"
-#include "../numa/kernel.h"
 
 /* Few operations with pauses as long as several looks: caches rest, wake, and are taken. */
 static void *work_and_pause(void *argument)
@@ -136,146 +135,9 @@ static void run_moves(const struct stress *stress)
 	arena_close(&moves.arena);
 }
 
-/*
- * A keeper that is stopped for good at each nth of its kernel calls, or of those that give a slab back:
- * leases go on. The pool is one slab, so that what is stopped with it is all that there is.
- */
-#define STOPPED_BLOCKS 2000u
-
-static _Atomic unsigned long calls, stop_at;
-static _Atomic bool stopped, go_on, only_discards;
-static __thread bool is_keeper;
-static pthread_t keeper;
-
-static void stop_here(bool discards)
-{
-	if (!is_keeper || (atomic_load(&only_discards) && !discards) ||
-	    atomic_fetch_add(&calls, 1) + 1 != atomic_load(&stop_at))
-		return;
-	atomic_store(&stopped, true);
-	while (!atomic_load(&go_on))
-		threads_sleep(0.001);
-}
-
-static int stopping_membarrier(int cmd, unsigned flags, int cpu)
-{
-	stop_here(false);
-	return mews_kernel_real.membarrier(cmd, flags, cpu);
-}
-
-static int stopping_madvise(void *addr, size_t length, int advice)
-{
-	stop_here(false);
-	return mews_kernel_real.madvise(addr, length, advice);
-}
-
-static void *stopping_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
-{
-	stop_here(true);
-	return mews_kernel_real.mmap(addr, length, prot, flags, fd, offset);
-}
-
-static int stopping_clock(clockid_t clock, struct timespec *now)
-{
-	stop_here(false);
-	return mews_kernel_real.clock_gettime(clock, now);
-}
-
-static void *keep(void *argument)
-{
-	struct arena *arena = argument;
-
-	is_keeper = true;
-	while (!atomic_load(&go_on) && arena_running(arena)) {
-		mews_keeper_hasten();
-		mews_keeper_step(0);
-	}
-	return NULL;
-}
-
-/* All but what the keeper may have in hand: a cache of 504, or a chunk of 64 KiB. */
-static void check_leases(struct arena *arena)
-{
-	static void *blocks[STOPPED_BLOCKS];
-	size_t want = STOPPED_BLOCKS - 504 - (64 << 10) / ARENA_BLOCK_SIZE;
-	size_t got = arena_lease_many(arena, blocks, want);
-
-	CHECK(got == want, "%zu of %zu blocks while the keeper is stopped", got, want);
-	arena_give_many(arena, blocks, got);
-}
-
-static void live_without_keeper(const struct stress *stress, unsigned long at)
-{
-	struct mews_pool_config config = kind_config();
-	struct arena arena = { .end = threads_now() + 60, .max_blocks = STOPPED_BLOCKS };
-
-	atomic_store(&calls, 0);
-	atomic_store(&stop_at, at);
-	atomic_store(&stopped, false);
-	atomic_store(&go_on, false);
-	config.block_size = ARENA_BLOCK_SIZE;
-	config.max_blocks = arena.max_blocks;
-	config.keeper = MEWS_KEEPER_CALLER;
-	config.decay_ms = 8;
-	arena.pool = kind_pool_from(&config);
-	arena.ledger = ledger_new(arena.max_blocks, ARENA_BLOCK_SIZE);
-	CHECK(pthread_create(&keeper, NULL, keep, &arena) == 0, "a thread");
-	while (!atomic_load(&stopped) && arena_running(&arena)) {
-		void *blocks[500];
-		size_t got = arena_lease_many(&arena, blocks, 500);
-
-		arena_give_many(&arena, blocks, got);
-		if (atomic_load(&only_discards)) /* of a slab that is all free */
-			threads_sleep(0.01);
-	}
-	CHECK(atomic_load(&stopped), "the keeper made no such call");
-	check_leases(&arena);
-	arena.end = threads_now() + 0.01;
-	threads_run(3, stress->seed + at, &arena, hand_worker);
-	arena_empty_mail(&arena);
-	check_leases(&arena);
-	atomic_store(&go_on, true);
-	CHECK(pthread_join(keeper, NULL) == 0, "join");
-	arena_close(&arena);
-}
-
-/*
- * The thread of pools that are gone may still be on its way out, and reads which table it uses: either
- * will do. ThreadSanitizer need not know.
- */
-static __attribute__((noinline, no_sanitize("thread"))) void use(const struct mews_kernel *table)
-{
-	mews_kernel = table;
-}
-
-static struct mews_kernel stopping;
-
-/* Before there is any thread: afterwards one on its way out may read the table that is put in. */
-static __attribute__((constructor)) void fill_table(void)
-{
-	stopping = mews_kernel_real;
-	stopping.membarrier = stopping_membarrier;
-	stopping.madvise = stopping_madvise;
-	stopping.mmap = stopping_mmap;
-	stopping.clock_gettime = stopping_clock;
-}
-
-static void run_stopped(const struct stress *stress)
-{
-	use(&stopping);
-	atomic_store(&only_discards, false);
-	for (unsigned long at = 1; at <= (stress->long_run ? 300 : 20); at++)
-		live_without_keeper(stress, at);
-	atomic_store(&only_discards, true);
-	for (unsigned long at = 1; at <= (stress->long_run ? 20 : 3); at++)
-		live_without_keeper(stress, at);
-	use(&mews_kernel_real);
-}
-
 const struct scenario stress_keeper[] = {
 	{ "rests", "caches rest and wake", run_rests },
 	{ "parts", "parts of slabs go back and come again", run_parts },
 	{ "moves", "all threads leave a CPU and come back", run_moves },
-	{ "stopped", "the keeper is stopped for ever at each of its kernel calls", run_stopped },
 	{ NULL, NULL, NULL },
 };

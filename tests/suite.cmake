@@ -47,7 +47,7 @@ mews_valgrind_test(conformance $<TARGET_FILE:conformance_static> --kind default)
 
 # Stress: every kind on all scenarios; each ends in the audit.
 mews_suite(stress stress.c stress_arena.c stress_mix.c stress_life.c stress_signal.c stress_wait.c
-	stress_keeper.c)
+	stress_keeper.c stress_stopped.c)
 foreach(kind ${MEWS_KINDS})
 	set(long)
 	set(seconds)
@@ -64,6 +64,14 @@ foreach(plant double lost late-write)
 	mews_run_test(stress/planted-${plant} LABELS stress
 		COMMAND stress --plant ${plant} threads limit births drain)
 endforeach()
+# Those who give back, stopped at their instructions: to list these takes seconds.
+if(NOT MEWS_SANITIZE)
+	mews_run_test(stress/stopped-within LABELS stress COST 8 COMMAND stress --seconds 1 stopped-within)
+	foreach(kind rseq fallback workstation)
+		mews_run_test(stress/stopped-within-long-${kind} LABELS stress long TIMEOUT 3600
+			COMMAND stress --kind ${kind} --seconds 1000 stopped-within)
+	endforeach()
+endif()
 mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
 
 # No OOM kill in a container with a limit.

@@ -416,7 +416,7 @@ struct mews_stats {
 	uint64_t reclaimed_by_hand;     /* all that mews_pool_trim and mews_pool_collect took */
 	/* Bytes from slabs to the system, and how many of both were given by hand. */
 	uint64_t trimmed_slabs, trimmed_parts, trimmed_by_hand;
-	uint64_t bare;                  /* of slab: blocks with no memory behind them */
+	uint64_t bare;                  /* of slab: no memory behind them; max_blocks is without these */
 	uint64_t keeper_steps;          /* that the keeper took at this pool, and the longest of them */
 	uint64_t keeper_longest_ns;
 	uint32_t decay_ms;

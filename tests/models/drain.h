@@ -6,13 +6,12 @@
 enum { MEWS_LIVE, MEWS_DRAINING, MEWS_DISPOSED, WORDS = 4 };
 
 struct mews_window {
-	mews_word free[WORDS], summary[1], bare[WORDS], bare_summary[1], bare_blocks;
+	mews_word free[WORDS], summary[1], bare[WORDS], bare_summary[1], bare_blocks, carved;
 	half_word frontier;
 };
 
 struct mews_slabs {
 	uint32_t windows, slab_words;
-	mews_word carved;
 	half_word growing, grown, trimmed;
 	mews_window window[1];
 };
@@ -65,7 +64,7 @@ struct test : body {
 		control.oversize.count($) = 0;
 		s->windows = 1;
 		s->slab_words = 2;
-		s->carved($) = 2;
+		s->window[0].carved($) = 2;
 		s->growing($) = 0;
 		s->grown($) = 0;
 		s->trimmed($) = 0;
@@ -108,7 +107,7 @@ struct test : body {
 		mews_slabs *s = &control.slabs;
 
 		atomic_fetch_add(&s->growing, 1);
-		atomic_fetch_add_explicit(&s->carved, 2, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->window[0].carved, 2, memory_order_relaxed);
 		atomic_fetch_add(&s->window[0].frontier, 1);
 		put_word(&s->window[0], 2, 1);
 		atomic_fetch_add(&s->grown, 1);

@@ -23,10 +23,12 @@ struct test : body {
 			block[i]($) = 0;
 	}
 
-	/* Only a word with its summary's bit is looked at, as mews_slabs_take does. */
+	/* Only a word with its summary's bit is looked at, as mews_slabs_take does; the last look mends it. */
 	uint64_t take(size_t count)
 	{
-		return atomic_load(&w.summary[0]) & 1 ? take_bits(w.free, w.summary, 0, count) : 0;
+		if (!(atomic_load(&w.summary[0]) & 1) && !mend(w.free, w.summary, 0))
+			return 0;
+		return take_bits(w.free, w.summary, 0, count);
 	}
 
 	void use(uint64_t mine)

@@ -44,7 +44,7 @@ MODELS = {
          ("memcpy(blocks, magazine.slots, depots->magazine * sizeof(*blocks))",
           "copy_out(blocks, magazine.slots, depots->magazine)")]),
     "slab": Model(
-        {"lib/slab_bits.h": BITS},
+        {"lib/slab_bits.h": BITS, "lib/slab.c": ["mend"]},
         {"summary-after-word": (
             "atomic_fetch_and(&summary[word / 64], ~((uint64_t)1 << word % 64));\n"
             "\t\t\thave = atomic_exchange(&words[word], 0);",
@@ -109,7 +109,7 @@ MODELS = {
         20000, [("static inline ", "static ")]),
     "drain": Model(
         {"lib/slab_bits.h": BITS + ["words_in_use"], "lib/slab.c": ["mews_slabs_free"],
-         "lib/drain.c": ["out_of", "moves_of", "moved_since", "look"]},
+         "lib/slab.h": ["mews_slabs_carved"], "lib/drain.c": ["out_of", "moves_of", "moved_since", "look"]},
         {"lease-counted-before": (
             "RL_ASSERT(take(0) == 1);\n"
             "\t\tatomic_fetch_add(&control.drain_leases, 1);",

@@ -25,12 +25,12 @@ static void on_trap(int number, siginfo_t *info, void *context)
 	on_hit();
 }
 
-static bool open_event(uintptr_t address)
+static bool open_event(uintptr_t address, uint64_t nth)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_BREAKPOINT,
 		.size = sizeof(attr),
-		.sample_period = 1,
+		.sample_period = nth,
 		.exclude_kernel = 1,
 		.exclude_hv = 1,
 		.sigtrap = 1,
@@ -44,16 +44,21 @@ static bool open_event(uintptr_t address)
 	return event >= 0;
 }
 
-bool breakpoint_set(uintptr_t address)
+bool breakpoint_set_nth(uintptr_t address, uint64_t nth)
 {
 	fired = false;
-	return open_event(address);
+	return open_event(address, nth);
+}
+
+bool breakpoint_set(uintptr_t address)
+{
+	return breakpoint_set_nth(address, 1);
 }
 
 bool breakpoint_move(uintptr_t address)
 {
 	close(event);
-	return open_event(address);
+	return open_event(address, 1);
 }
 
 bool breakpoint_clear(void)

@@ -16,6 +16,9 @@ bool breakpoint_prepare(void (*handler)(void));
 /* Sets it. False and errno if refused. */
 bool breakpoint_set(uintptr_t address);
 
+/* The same, for the nth time that the instruction is about to be executed. */
+bool breakpoint_set_nth(uintptr_t address, uint64_t nth);
+
 /* In the handler: moves the breakpoint to another address, where it fires once more. */
 bool breakpoint_move(uintptr_t address);
 

@@ -63,8 +63,10 @@ static size_t list(struct trace *trace, uintptr_t *address, size_t room)
 	return count;
 }
 
-static void be_traced(void (*body)(void *argument), void *argument)
+static void be_traced(void (*prepare)(void), void (*body)(void *argument), void *argument)
 {
+	if (prepare)
+		prepare();
 	if (ptrace(PTRACE_TRACEME, 0, 0, 0))
 		_exit(1);
 	raise(SIGSTOP);
@@ -72,8 +74,8 @@ static void be_traced(void (*body)(void *argument), void *argument)
 	_exit(0);
 }
 
-size_t step_through(void (*body)(void *argument), void *argument, const void *function,
-		    uintptr_t *address, size_t room)
+size_t step_through_prepared(void (*prepare)(void), void (*body)(void *argument), void *argument,
+			     const void *function, uintptr_t *address, size_t room)
 {
 	struct trace trace = { .child = fork() };
 	size_t count = 0;
@@ -81,11 +83,17 @@ size_t step_through(void (*body)(void *argument), void *argument, const void *fu
 	if (trace.child < 0)
 		return 0;
 	if (trace.child == 0)
-		be_traced(body, argument);
+		be_traced(prepare, body, argument);
 	trace.rseq_cs = (uintptr_t)__builtin_thread_pointer() + (uintptr_t)__rseq_offset + 8;
 	if (stopped_by(&trace, SIGSTOP) && step_to(&trace, (uintptr_t)function))
 		count = list(&trace, address, room);
 	kill(trace.child, SIGKILL);
 	waitpid(trace.child, NULL, 0);
 	return count;
+}
+
+size_t step_through(void (*body)(void *argument), void *argument, const void *function,
+		    uintptr_t *address, size_t room)
+{
+	return step_through_prepared(NULL, body, argument, function, address, room);
 }

@@ -18,4 +18,8 @@
 size_t step_through(void (*body)(void *argument), void *argument, const void *function,
 		    uintptr_t *address, size_t room);
 
+/* The same; the child calls prepare() first, at full speed. */
+size_t step_through_prepared(void (*prepare)(void), void (*body)(void *argument), void *argument,
+			     const void *function, uintptr_t *address, size_t room);
+
 #endif

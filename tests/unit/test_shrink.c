@@ -301,6 +301,40 @@ static void test_budget(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/*
+ * A thread that stopped within an operation has hidden a word of free blocks, or a slab's blocks are in
+ * its hands: leases find the ones, and make up for the others.
+ */
+static void test_stopped_thread(void **state)
+{
+	struct mews_pool *pool = full_pool(4032, 40, MEWS_MODE_SERVER, MEWS_PAGES_BASE);
+	struct mews_control *control = mews_control_of(pool);
+	struct mews_window *w = &control->slabs.window[0];
+	uint64_t bits;
+
+	(void)state;
+	mews_return_many(pool, block, 40);
+	assert_int_equal(mews_pool_drain(pool, NULL), 0);
+	atomic_fetch_add(&control->sides.side[0].gate[0], 1);
+	atomic_store(&w->summary[0], 0);
+	assert_int_equal(mews_lease_many(pool, block, 40), 40);
+	atomic_fetch_sub(&control->sides.side[0].gate[0], 1);
+	mews_return_many(pool, block, 40);
+	assert_int_equal(mews_pool_drain(pool, NULL), 0);
+	bits = atomic_exchange(&w->free[0], 0);
+	assert_int_equal(bits, (UINT64_C(1) << 40) - 1);
+	atomic_fetch_sub(&control->slabs.claimed, 40);
+	assert_int_equal(mews_lease_many(pool, block, 40), 40);
+	assert_int_equal(mews_lease_many(pool, block, 1), 0);
+	mews_return_many(pool, block, 40);
+	atomic_fetch_or(&w->bare_summary[0], 1);
+	atomic_fetch_add(&w->bare_blocks, 40);
+	atomic_fetch_or(&w->bare[0], bits);
+	atomic_fetch_sub(&w->free_blocks, 40);
+	check_audit(pool, NULL, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_refused_beside),
 		cmocka_unit_test(test_double_return),
 		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_stopped_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

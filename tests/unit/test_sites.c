@@ -386,7 +386,7 @@ static void test_drain_tells(void **state)
 	lease_often(block + 2, 5);
 	drain_in_vain();
 	snprintf(expected, sizeof(expected), "7 of %zu out; 5 leased at ",
-		 (size_t)mews_control_of(pool)->slabs.carved);
+		 (size_t)mews_slabs_carved(&mews_control_of(pool)->slabs));
 	assert_memory_equal(told.message, expected, strlen(expected));
 	assert_non_null(strstr(told.message, "test_sites+0x"));
 	assert_non_null(strstr(told.message, ", oldest "));

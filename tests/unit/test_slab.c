@@ -117,7 +117,7 @@ static void test_maximum(void **state)
 		set_up(&f, 1, 1024, 0, max);
 		assert_int_equal(take_everything(&f, 0, blocks, 4096, &error), max);
 		assert_int_equal(error, ENOBUFS);
-		assert_int_equal(atomic_load(&f.slabs.carved), max);
+		assert_int_equal(atomic_load(&f.slabs.claimed), max);
 		tear_down(&f);
 	}
 }
@@ -195,7 +195,7 @@ static void test_reserve(void **state)
 	(void)state;
 	set_up(&f, 2, 1024, 0, 150);
 	assert_int_equal(mews_slabs_reserve(&f.slabs, 150), 0);
-	assert_int_equal(atomic_load(&f.slabs.carved), 150);
+	assert_int_equal(atomic_load(&f.slabs.claimed), 150);
 	assert_int_equal(mews_slabs_free(&f.slabs, 0) + mews_slabs_free(&f.slabs, 1), 150);
 	assert_int_equal(mews_slabs_take(&f.slabs, 0, blocks, 200) +
 			 mews_slabs_take(&f.slabs, 1, blocks, 200), 150);
@@ -287,10 +287,39 @@ static void test_threads(void **state)
 	shared.ledger = ledger_new(1500, 512);
 	threads_run(6, 7, &shared, churn);
 	free_blocks = mews_slabs_free(&shared.f.slabs, 0) + mews_slabs_free(&shared.f.slabs, 1);
-	assert_int_equal(free_blocks, atomic_load(&shared.f.slabs.carved));
+	assert_int_equal(free_blocks, atomic_load(&shared.f.slabs.claimed));
 	assert_int_equal(shared.f.bad[0] + shared.f.bad[1] + shared.f.bad[2], 0);
 	ledger_free(shared.ledger);
 	tear_down(&shared.f);
+}
+
+/* Who puts or takes blocks has stopped between the word and its summary. */
+static void test_mend(void **state)
+{
+	static void *blocks[200];
+	struct mews_window *w;
+	struct fixture f;
+	size_t got;
+	int error;
+
+	(void)state;
+	set_up(&f, 2, 64, 0, 200);
+	w = &f.slabs.window[1];
+	got = take_everything(&f, 1, blocks, 200, &error);
+	assert_false(mews_slabs_mend(&f.slabs));
+	put(&f, blocks, got);
+	assert_false(mews_slabs_mend(&f.slabs));
+	atomic_store(&w->summary[0], 0);
+	assert_int_equal(mews_slabs_take(&f.slabs, 1, blocks, 1), 0);
+	assert_true(mews_slabs_mend(&f.slabs));
+	assert_false(mews_slabs_mend(&f.slabs));
+	assert_int_equal(mews_slabs_take(&f.slabs, 1, blocks, 1), 1);
+	put(&f, blocks, 1);
+	atomic_store(&w->bare_blocks, 1);
+	atomic_store(&w->bare[0], 1);
+	assert_true(mews_slabs_mend(&f.slabs));
+	assert_int_equal(atomic_load(&w->bare_summary[0]), 1);
+	tear_down(&f);
 }
 
 int main(void)
@@ -304,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_reserve_at_home),
 		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_mend),
 		cmocka_unit_test(test_threads),
 	};
 
