@@ -66,7 +66,7 @@ mews_library_mutant(parts-take-a-neighbour lib/shrink.c [=[	size_t from = first 
 	[=[	size_t from = first ? block_offset(s, first - 1) : 0;]=] parts)
 mews_library_mutant(trims-all-at-a-time lib/shrink.c
 	[=[	return share < 1 ? 1 : share < 64 ? share : 64;]=] [=[	return share < 1 ? 64 : 64;]=]
-	stopped-within --seconds 2)
+	stopped-within --seconds 4)
 mews_library_mutant(grows-after-trims lib/grow.c
 	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
 		return (*count = 0);]=]
