@@ -59,8 +59,8 @@ struct mews_magazine {
 #endif
 
 /*
- * Before an exchange: asks for the lines of both heads, to write them. They are with the CPU that changed
- * them last; a load would bring each to be read, and the compare-and-swap once more.
+ * For who may exchange soon: asks for the lines of both heads, to write them. They are with the CPU that
+ * changed them last; a load would bring each to be read, and the compare-and-swap once more.
  */
 static inline void mews_depot_near(const struct mews_depots *depots, uint32_t depot)
 {

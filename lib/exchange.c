@@ -115,10 +115,9 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
 	struct mews_magazine empty[OVERFLOW_MAGAZINES];
 	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
-	size_t count, have, full = 0, i;
+	size_t have = mews_depot_pop_empty(&control->depots, depot, empty, OVERFLOW_MAGAZINES);
+	size_t count, full = 0, i;
 
-	mews_depot_near(&control->depots, depot);
-	have = mews_depot_pop_empty(&control->depots, depot, empty, OVERFLOW_MAGAZINES);
 	mews_depot_near_slots(&control->depots, empty, have);
 	count = take_cached(control, hot, control->plan.magazine);
 	while (full < have && fill(control, pass, empty[full].slots))

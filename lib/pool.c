@@ -83,6 +83,9 @@ static void begin(struct mews_control *control, struct operation *op)
 	bool known = control->path == MEWS_PATH_RSEQ && cpu >= 0 &&
 		     (uint32_t)cpu < control->sides.count;
 
+	/* Before the gate, which waits for the stores under way: the lines come meanwhile. */
+	if (known)
+		mews_depot_near(&control->depots, control->plan.cpu_depot[cpu]);
 	begin_on(control, op, known ? (uint32_t)cpu : mews_fence_current_cpu(), known);
 }
 
@@ -149,10 +152,9 @@ static size_t lease_from_depot(struct mews_control *control, struct operation *o
 {
 	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
 	struct mews_magazine full[MEWS_AT_ONCE];
-	size_t use = 0, i, n;
+	size_t use = 0, i, n = mews_depot_pop_full(&control->depots, depot, full,
+						   miss_magazines(op));
 
-	mews_depot_near(&control->depots, depot);
-	n = mews_depot_pop_full(&control->depots, depot, full, miss_magazines(op));
 	if (!n)
 		return 0;
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
