@@ -14,6 +14,7 @@
 #include "../support/audit.h"
 #include "../support/rng.h"
 #include "../support/suite.h"
+#include "../support/threads.h"
 
 #define MANY 20000
 
@@ -303,13 +304,14 @@ static void test_budget(void **state)
 
 /*
  * A thread that stopped within an operation has hidden a word of free blocks, or a slab's blocks are in
- * its hands: leases find the ones, and make up for the others.
+ * its hands: leases find the ones, and make up for the others. On one CPU: all of it in one window.
  */
 static void test_stopped_thread(void **state)
 {
+	unsigned cpu = threads_pin(0);
 	struct mews_pool *pool = full_pool(4032, 40, MEWS_MODE_SERVER, MEWS_PAGES_BASE);
 	struct mews_control *control = mews_control_of(pool);
-	struct mews_window *w = &control->slabs.window[0];
+	struct mews_window *w = &control->slabs.window[control->plan.cpu_window[cpu]];
 	uint64_t bits;
 
 	(void)state;
@@ -333,6 +335,7 @@ static void test_stopped_thread(void **state)
 	atomic_fetch_sub(&w->free_blocks, 40);
 	check_audit(pool, NULL, 0);
 	assert_int_equal(mews_pool_dispose(pool), 0);
+	threads_unpin();
 }
 
 int main(void)
