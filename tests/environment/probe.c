@@ -45,11 +45,26 @@ static void *work(void *argument)
 	return NULL;
 }
 
+/* The largest that any node got: the kernel puts reserved pages on whichever node it likes. */
 static const char *pages_of(const struct mews_stats *stats)
 {
-	const struct mews_node_stats *node = &stats->node[0];
+	uint64_t large = 0, gigantic = 0, transparent = 0;
 
-	return node->backed_1g ? "1g" : node->backed_2m ? "2m" : node->backed_thp ? "thp" : "base";
+	for (uint32_t i = 0; i < stats->nodes; i++) {
+		gigantic += stats->node[i].backed_1g;
+		large += stats->node[i].backed_2m;
+		transparent += stats->node[i].backed_thp;
+	}
+	return gigantic ? "1g" : large ? "2m" : transparent ? "thp" : "base";
+}
+
+static uint64_t unbound_of(const struct mews_stats *stats)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < stats->nodes; i++)
+		bytes += stats->node[i].unbound;
+	return bytes;
 }
 
 static void expect(const char *line, const struct mews_stats *stats)
@@ -90,7 +105,7 @@ int main(int argc, char **argv)
 	CHECK(mews_pool_stats(pool, &stats) == 0, "statistics");
 	CHECK(audit_pool(pool, NULL, 0, &audit), "audit: %s", audit.message);
 	printf("path: %s\npages: %s, %llu bytes not bound, %u reports\n", stats.path_reason,
-	       pages_of(&stats), (unsigned long long)stats.node[0].unbound, degraded);
+	       pages_of(&stats), (unsigned long long)unbound_of(&stats), degraded);
 	for (int i = 1; i < argc; i++)
 		expect(argv[i], &stats);
 	CHECK(mews_pool_dispose(pool) == 0, "dispose");
