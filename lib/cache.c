@@ -8,6 +8,7 @@
  *   open:   fence(cpu)                     F2
  *           base = slots, limit = slots + capacity
  *   rest:   as close, but nothing is taken; wake: as open, with no fence, since cur stays
+ *   resize: limit = slots + capacity       with no fence: the slots above are there in any case
  *
  *   Without F1:  a sequence on the CPU has read the old base and cur; the closer takes the block at
  *                cur - 8; the sequence commits, and leases the same block.
@@ -39,9 +40,20 @@ static void shut(const struct mews_control *control, struct mews_cpu_cache *cach
 	store_bounds(control, cache, (void **)~(uintptr_t)0, NULL);
 }
 
-static void unshut(const struct mews_control *control, struct mews_cpu_cache *cache)
+static void unshut(const struct mews_control *control, uint32_t cpu)
 {
-	store_bounds(control, cache, cache->slots, cache->slots + control->plan.cache_capacity);
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+	/* Relaxed: who claimed the cache reads and writes it, and others for a hint. */
+	uint32_t capacity = atomic_load_explicit(&control->sides.side[cpu].capacity,
+						 memory_order_relaxed);
+
+	store_bounds(control, cache, cache->slots, cache->slots + capacity);
+}
+
+static void set_capacity(struct mews_control *control, uint32_t cpu, uint32_t capacity)
+{
+	/* Relaxed: as above. */
+	atomic_store_explicit(&control->sides.side[cpu].capacity, capacity, memory_order_relaxed);
 }
 
 /* C1: acquires what the last opener or closer did (C2). */
@@ -73,51 +85,62 @@ static void prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_
 
 void mews_cache_open(struct mews_control *control, uint32_t cpu)
 {
-	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-
 	if (claim(control, cpu, MEWS_CACHE_NEW))
-		prepare(control, cpu, cache);
+		prepare(control, cpu, mews_cache_of(control->pool, cpu));
 	else if (!claim(control, cpu, MEWS_CACHE_CLOSED))
 		return;
 	if (mews_fence_cpu(cpu)) { /* F2 */
 		settle(control, cpu, MEWS_CACHE_CLOSED);
 		return;
 	}
-	unshut(control, cache);
+	set_capacity(control, cpu, control->plan.cache_capacity);
+	unshut(control, cpu);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }
 
 /* Claims an open cache and shuts it; what it holds is the caller's from then on. */
 static bool close_open(struct mews_control *control, uint32_t cpu)
 {
-	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-
 	if (!claim(control, cpu, MEWS_CACHE_OPEN))
 		return false;
-	shut(control, cache);
+	shut(control, mews_cache_of(control->pool, cpu));
 	if (!mews_fence_cpu(cpu)) /* F1 */
 		return true;
-	unshut(control, cache);
+	unshut(control, cpu);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 	return false;
 }
 
-size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks)
+size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks, bool *left)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-	size_t count;
+	size_t count, below;
 
 	/* One that rests has been fenced when it was shut. */
-	if (!close_open(control, cpu) && !claim(control, cpu, MEWS_CACHE_RESTING))
+	if (!*left && !close_open(control, cpu) && !claim(control, cpu, MEWS_CACHE_RESTING))
 		return 0;
 	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
-	memcpy(blocks, cache->slots, count * sizeof(*blocks));
+	below = count > MEWS_CACHE_TAKE ? count - MEWS_CACHE_TAKE : 0;
+	count -= below;
+	memcpy(blocks, cache->slots + below, count * sizeof(*blocks));
 	if (mews_owned(control))
 		mews_owned_settle(control, blocks, count);
 	/* W1: releases the words to who looks into a slot: see owned.c. */
-	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELEASE);
-	settle(control, cpu, MEWS_CACHE_CLOSED);
+	__atomic_store_n(&cache->cur, cache->slots + below, __ATOMIC_RELEASE);
+	*left = below > 0;
+	if (!*left)
+		settle(control, cpu, MEWS_CACHE_CLOSED);
 	return count;
+}
+
+bool mews_cache_resize(struct mews_control *control, uint32_t cpu, uint32_t capacity)
+{
+	if (!claim(control, cpu, MEWS_CACHE_OPEN))
+		return false;
+	set_capacity(control, cpu, capacity);
+	unshut(control, cpu);
+	settle(control, cpu, MEWS_CACHE_OPEN);
+	return true;
 }
 
 bool mews_cache_rest(struct mews_control *control, uint32_t cpu)
@@ -133,7 +156,7 @@ bool mews_cache_wake(struct mews_control *control, uint32_t cpu)
 	if (!claim(control, cpu, MEWS_CACHE_RESTING))
 		return false;
 	/* cur is as it was: a sequence that read it before is still right. */
-	unshut(control, mews_cache_of(control->pool, cpu));
+	unshut(control, cpu);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 	return true;
 }
@@ -163,6 +186,6 @@ void mews_cache_thaw(struct mews_control *control, uint32_t cpu)
 {
 	if (!claim(control, cpu, MEWS_CACHE_FROZEN))
 		return;
-	unshut(control, mews_cache_of(control->pool, cpu));
+	unshut(control, cpu);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }

@@ -16,11 +16,22 @@
 /* Opens cpu's cache, if it is closed and no one else is at it. */
 void mews_cache_open(struct mews_control *control, uint32_t cpu);
 
+#define MEWS_CACHE_TAKE 504     /* blocks: what a thread with a small stack can take at a time */
+
 /*
- * Closes cpu's cache, open or resting, and takes what it holds into blocks[MEWS_CACHE_SLOTS_MAX]. Returns how many; 0
- * too where it was closed or someone else is at it. It stays closed until mews_cache_open.
+ * Closes cpu's cache, open or resting, and takes what it holds into blocks[MEWS_CACHE_TAKE], the top ones
+ * first. Returns how many; 0 too where it was closed or someone else is at it. *left: false at first, and
+ * true where the cache held more: then nobody else gets at it, and the next call goes on. It stays
+ * closed until mews_cache_open.
  */
-size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks);
+size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks, bool *left);
+
+/*
+ * From now on, until it is closed, cpu's cache takes returns while it holds less than capacity (<=
+ * plan->cache_most). False where it is not open. No fence: a return that read the bound before is as
+ * right as one that came before.
+ */
+bool mews_cache_resize(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 
 /*
  * Shuts cpu's cache with what it holds, until its next operation, which wakes it: it finds all its blocks

@@ -107,16 +107,41 @@ static bool fill(struct mews_control *control, const struct mews_pass *pass, voi
 	return false;
 }
 
-/* Of a cache's four. */
-#define OVERFLOW_MAGAZINES 3
+#define OVERFLOW_MAGAZINES 3    /* of a cache's four */
+
+/*
+ * How many magazines are to leave the CPU's cache. After a miss its threads lease and return in turns, more
+ * than it holds: it gets room for as many again, and where it had that, what is too much is little. After
+ * an overflow they return what others lease, and what circulates had better stay in L2: the room shrinks,
+ * by less than what leaves.
+ */
+static size_t overflow_magazines(struct mews_control *control, const struct mews_pass *pass)
+{
+	const struct mews_plan *plan = &control->plan;
+	/* Relaxed: hints. */
+	bool bursts = atomic_load_explicit(&pass->side->took, memory_order_relaxed);
+	uint32_t capacity = atomic_load_explicit(&pass->side->capacity, memory_order_relaxed);
+
+	if (bursts && capacity < plan->cache_most)
+		return mews_cache_resize(control, pass->cpu, plan->cache_most) ? 0 : 1;
+	if (!bursts && capacity > plan->cache_capacity) {
+		capacity -= plan->magazine;
+		mews_cache_resize(control, pass->cpu, capacity > plan->cache_capacity ? capacity :
+				  plan->cache_capacity);
+	}
+	return bursts ? 1 : OVERFLOW_MAGAZINES;
+}
 
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 {
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
 	struct mews_magazine empty[OVERFLOW_MAGAZINES];
 	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
-	size_t have = mews_depot_pop_empty(&control->depots, depot, empty, OVERFLOW_MAGAZINES);
-	size_t count, full = 0, i;
+	size_t want = overflow_magazines(control, pass), have, count, full = 0, i;
+
+	if (want == 0)
+		return; /* it has room now */
+	have = mews_depot_pop_empty(&control->depots, depot, empty, want);
 
 	mews_depot_near_slots(&control->depots, empty, have);
 	count = take_cached(control, hot, control->plan.magazine);
@@ -130,7 +155,7 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	/* Relaxed: a hint for the next miss. */
 	atomic_store_explicit(&pass->side->took, 0, memory_order_relaxed);
 	/* The depot is at its capacity: to the slabs. */
-	for (i = have; i < OVERFLOW_MAGAZINES && full == have && fill(control, pass, blocks); i++)
+	for (i = have; i < want && full == have && fill(control, pass, blocks); i++)
 		mews_give_to_slabs(control, blocks, control->plan.magazine);
 	mews_stash(control, hot, count);
 }
@@ -420,12 +445,17 @@ size_t mews_collect_stack(struct mews_control *control, struct mews_tagstack *st
 
 size_t mews_collect_cache(struct mews_control *control, uint32_t cpu)
 {
-	void *blocks[MEWS_CACHE_SLOTS_MAX];
-	size_t count = mews_cache_close(control, cpu, blocks);
+	void *blocks[MEWS_CACHE_TAKE];
+	size_t count, total = 0;
+	bool left = false;
 
-	if (count)
-		mews_give_to_slabs(control, blocks, count);
-	return count;
+	do {
+		count = mews_cache_close(control, cpu, blocks, &left);
+		if (count)
+			mews_give_to_slabs(control, blocks, count);
+		total += count;
+	} while (left);
+	return total;
 }
 
 size_t mews_collect_cpu(struct mews_control *control, uint32_t cpu)

@@ -166,6 +166,7 @@ static void read_plan(const struct mews_control *control, struct mews_stats *sta
 	stats->stride = plan->stride;
 	stats->max_blocks = relaxed(&control->slabs.max_blocks);
 	stats->cache_capacity = plan->cache_capacity;
+	stats->cache_most = plan->cache_most;
 	stats->magazine = plan->magazine;
 	stats->mode = plan->mode;
 	stats->path = control->path;

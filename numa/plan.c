@@ -433,11 +433,24 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 #define CACHE_LEAST 96
 #define CACHE_LEAST_BYTES ((size_t)16 << 20)
 
+/*
+ * In bursts that are longer than a cache, its CPU caches twice as many, as far as 16 MiB go: what a burst
+ * touches is its blocks' first lines, and the way to the depot and back costs more than these from L2.
+ */
+static void decide_cache_most(struct mews_plan *plan, uint64_t pool)
+{
+	uint64_t twice = least(2 * plan->cache_capacity, CACHE_LEAST_BYTES / plan->stride);
+
+	plan->cache_most = plan->cache_capacity;
+	if (plan->mode == MEWS_MODE_SERVER)
+		plan->cache_most = (uint32_t)most(plan->cache_capacity, least(twice, pool));
+}
+
 static void decide_cache(struct mews_plan *plan, const struct input *in)
 {
 	bool small = plan->mode == MEWS_MODE_WORKSTATION;
 	size_t l2 = in->topology->l2_bytes == 0 ? ASSUMED_L2 : in->topology->l2_bytes;
-	uint64_t share = least(l2 / plan->stride, MEWS_CACHE_SLOTS_MAX);
+	uint64_t share = least(l2 / plan->stride, 4 * MEWS_MAGAZINE_MAX);
 	uint64_t burst = least(CACHE_LEAST, CACHE_LEAST_BYTES / plan->stride), pool;
 	const char *why = "";
 
@@ -458,10 +471,11 @@ static void decide_cache(struct mews_plan *plan, const struct input *in)
 	if (plan->magazine >= 8)
 		plan->magazine -= plan->magazine % 4;
 	plan->cache_capacity = 4 * plan->magazine;
-	because(plan, "cache of %u blocks a CPU = L2 %s%s / %s%s; four magazines of %u",
+	decide_cache_most(plan, pool);
+	because(plan, "cache of %u blocks a CPU = L2 %s%s / %s%s; four magazines of %u; in long bursts %u",
 		plan->cache_capacity, mews_bytes(l2).text,
 		in->topology->l2_bytes == 0 ? " (assumed)" : "", mews_bytes(plan->stride).text, why,
-		plan->magazine);
+		plan->magazine, plan->cache_most);
 }
 
 /* The depot of a window and an L3, a new one where there is none yet. */
@@ -604,7 +618,7 @@ static int decide_growth(struct mews_plan *plan, const struct input *in, char *e
 
 static void decide_rest(struct mews_plan *plan, const struct input *in)
 {
-	uint64_t caches = (uint64_t)in->limits->affinity_cpus * plan->cache_capacity;
+	uint64_t caches = (uint64_t)in->limits->affinity_cpus * plan->cache_most;
 	uint64_t depots = (uint64_t)plan->depots * plan->depot_magazines * plan->magazine;
 	uint64_t idle = least(caches + depots, plan->max_blocks);
 

@@ -11,9 +11,9 @@
 #include "limits.h"
 #include "topology.h"
 
-#define MEWS_CACHE_STRIDE 4096          /* bytes from one CPU's cache to the next */
-#define MEWS_CACHE_SLOTS_MAX 504        /* (MEWS_CACHE_STRIDE - 64) / 8 */
-#define MEWS_MAGAZINE_MAX 126           /* a quarter of it */
+#define MEWS_CACHE_STRIDE 8192          /* bytes from one CPU's cache to the next */
+#define MEWS_CACHE_SLOTS_MAX 1016       /* (MEWS_CACHE_STRIDE - 64) / 8 */
+#define MEWS_MAGAZINE_MAX 126           /* an eighth of it, nearly */
 #define MEWS_BLOCK_SIZE_MAX ((size_t)64 << 20)
 #define MEWS_ALIGNMENT_MAX ((size_t)2 << 20)
 #define MEWS_PLAN_REASONS 24
@@ -50,7 +50,8 @@ struct mews_plan {
 	uint32_t window_shift;
 	uint64_t home_windows;                  /* bit: a CPU that may be used is at home there */
 	uint32_t cpus;                          /* that the process may run on */
-	uint32_t cache_capacity;                /* 4 * magazine <= MEWS_CACHE_SLOTS_MAX */
+	uint32_t cache_capacity;                /* 4 * magazine */
+	uint32_t cache_most;                    /* in bursts: capacity to MEWS_CACHE_SLOTS_MAX */
 	uint32_t magazine;                      /* blocks one exchange moves, >= 2 */
 	uint32_t depots;                        /* cache domains, all nodes */
 	uint32_t depot_magazines;               /* cap of full magazines of each depot */

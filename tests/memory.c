@@ -130,7 +130,7 @@ static struct mews_stats gather(unsigned threads)
 static void compare_crowds(bool long_run)
 {
 	struct mews_stats few = gather(64), many = gather(long_run ? 10000 : 2000);
-	uint64_t most = (uint64_t)many.cache_capacity * (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
+	uint64_t most = (uint64_t)many.cache_most * (uint64_t)sysconf(_SC_NPROCESSORS_CONF);
 	uint64_t more;
 
 	CHECK(many.cached <= most, "%llu blocks in caches that hold %llu",

@@ -38,7 +38,7 @@ static size_t held_most(struct arena *arena, bool caches)
 
 	CHECK(mews_pool_stats(arena->pool, &stats) == 0, "statistics");
 	share = share < 1 ? 1 : least(share, 64);
-	return caches && stats.cache_capacity > share ? stats.cache_capacity : share;
+	return caches && stats.cache_most > share ? stats.cache_most : share;
 }
 
 static void out_of_patience(int number)

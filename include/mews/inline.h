@@ -15,10 +15,10 @@
 #include <mews/mews.h>
 
 #define MEWS_INLINE_LAYOUT 1
-#define MEWS_CACHE_SHIFT 12
+#define MEWS_CACHE_SHIFT 13
 
 /*
- * The cache of one CPU: an array of block pointers, at pool + cpu_id * 4096. A pool's handle is the
+ * The cache of one CPU: an array of block pointers, at pool + cpu_id * 8192. A pool's handle is the
  * address of CPU 0's. Two of zeros stand before it, for the values -1 and -2 that cpu_id has in a
  * thread without restartable sequences: empty to a lease and full to a return.
  *

@@ -402,7 +402,7 @@ struct mews_stats {
 	enum mews_path path;
 	char path_reason[128];  /* why this path: one sentence */
 	uint32_t nodes;         /* entries used below */
-	uint32_t reserved;
+	uint32_t cache_most;    /* blocks: what cache_capacity grows to on a CPU of long bursts */
 	struct mews_node_stats node[MEWS_STATS_NODES];
 	/* Calls of mews_lease_wait that had to wait: now, ever, in vain, handed a block by its return. */
 	uint64_t waiting, waits, wait_timeouts, handovers;

@@ -5,7 +5,7 @@
  * instruction; whatever comes before may be done in vain and again. Nothing dereferences a block.
  *
  *   arm:    rseq_cs <- descriptor{start, length, abort}
- *   start:  c <- pool + cpu_id * 4096
+ *   start:  c <- pool + cpu_id * 8192
  *           ... check, copy ...
  *   commit: [c].cur <- t
  *   abort:  (the kernel comes here, behind the signature) goto arm
@@ -109,7 +109,7 @@ elsewhere:
 }
 
 /*
- * Takes up to count (<= 504) blocks, the top ones, into out[], the coldest first. Returns how many.
+ * Takes up to count (<= 1,016) blocks, the top ones, into out[], the coldest first. Returns how many.
  * That count fits is guessed and branched on, so that cur runs through a subtraction and nothing
  * else; the way that clamps it (7) stands within the sequence too, since it comes back into it: the
  * kernel disarms a sequence that it interrupts outside of its range.
@@ -171,7 +171,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 }
 
 /*
- * Puts the first count (<= 504) blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
+ * Puts the first count (<= 1,016) blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
  * where one of them lies outside the window whose blocks this cache keeps. That is found in passing:
  * a window is aligned to its size, so the differences to its start, or-ed, show it in their high bits.
  */

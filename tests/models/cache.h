@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One CPU's cache: a thread on that CPU leases and returns by sequences, two others close the cache,
- * one of them opens it too, or lets it rest and wakes it. The sequences are written here, as rseq_*.h has them; each step of one
+ * one of them opens it too, or lets it rest and wakes it, or changes its size. The sequences are written here, as rseq_*.h has them; each step of one
  * looks whether it was aborted, and the fence aborts it. Loads of the header may be as old as the
  * memory model allows. A block must be in one place, and no slot below or above is ever used.
  */
-enum { BLOCKS = 2, CAPACITY = 2 };
+enum { BLOCKS = 2, CAPACITY = 2, MEWS_CACHE_TAKE = 1 };
 enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS_CACHE_FROZEN,
 			MEWS_CACHE_RESTING, MEWS_CACHE_OPEN };
 
@@ -15,7 +15,7 @@ struct mews_cpu_cache {
 };
 
 struct mews_side {
-	half_word cache_state;
+	half_word cache_state, capacity;
 };
 
 struct mews_control {
@@ -68,6 +68,7 @@ struct test : body {
 		one.aborted($) = 0;
 		control.plan.cache_capacity = CAPACITY;
 		control.sides.side[0].cache_state($) = MEWS_CACHE_NEW;
+		control.sides.side[0].capacity($) = 0;
 		control.pool = &cache;
 		cache.cur($) = (cell *)NULL;
 		cache.limit($) = (cell *)NULL;
@@ -165,12 +166,16 @@ struct test : body {
 
 	void close()
 	{
-		uintptr_t found[CAPACITY];
-		size_t count = mews_cache_close(&control, 0, found);
+		uintptr_t found[MEWS_CACHE_TAKE];
+		bool left = false;
 
-		RL_ASSERT(count <= CAPACITY);
-		for (size_t i = 0; i < count; i++)
-			to_slab(found[i]);
+		do {
+			size_t count = mews_cache_close(&control, 0, found, &left);
+
+			RL_ASSERT(count <= MEWS_CACHE_TAKE);
+			for (size_t i = 0; i < count; i++)
+				to_slab(found[i]);
+		} while (left);
 	}
 
 	void on_the_cpu()
@@ -193,17 +198,31 @@ struct test : body {
 		}
 	}
 
+	/* Lets the CPU go ahead by some steps, so that there is something to close. */
+	void come_late()
+	{
+		for (unsigned i = rl::ctx().rand(40, rl::sched_type_user); i > 0; i--)
+			slab.load(mo_relaxed, $);
+	}
+
 	void thread(unsigned index) override
 	{
 		if (index == 0) {
 			on_the_cpu();
 			return;
 		}
-		if (index == 2 && rl::ctx().rand(3, rl::sched_type_user) == 0) {
-			mews_cache_rest(&control, 0);
-			mews_cache_wake(&control, 0);
-			return;
-		}
+		come_late();
+		if (index == 2)
+			switch (rl::ctx().rand(4, rl::sched_type_user)) {
+			case 0:
+				mews_cache_rest(&control, 0);
+				mews_cache_wake(&control, 0);
+				return;
+			case 1:
+				mews_cache_resize(&control, 0, CAPACITY - 1);
+				mews_cache_resize(&control, 0, CAPACITY);
+				return;
+			}
 		close();
 		if (index == 2)
 			mews_cache_open(&control, 0);

@@ -7,7 +7,8 @@
  * What matters here is in which order a thread's stores arrive, which relacy does not change. So they
  * queue up: a plain one may overtake all before it, one with release none. A fence ends the queue.
  */
-enum { BLOCKS = 3, CAPACITY = 2, IN_CACHE = 0, OUT_OF_B = 1, OUT_OF_A = 2, MEWS_GROUP_WORDS = BLOCKS };
+enum { BLOCKS = 3, CAPACITY = 2, MEWS_CACHE_TAKE = 1, IN_CACHE = 0, OUT_OF_B = 1, OUT_OF_A = 2,
+       MEWS_GROUP_WORDS = BLOCKS };
 enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS_CACHE_FROZEN,
 			MEWS_CACHE_RESTING, MEWS_CACHE_OPEN };
 
@@ -24,7 +25,7 @@ struct mews_cpu_cache {
 
 struct mews_control {
 	struct { uint32_t cache_capacity; } plan;
-	struct { struct { half_word cache_state; } side[1]; } sides;
+	struct { struct { half_word cache_state, capacity; } side[1]; } sides;
 	mews_cpu_cache *pool;
 	mews_word word[BLOCKS];
 };
@@ -215,6 +216,7 @@ struct test : body {
 		a.key = KEY_A;
 		control.plan.cache_capacity = CAPACITY;
 		control.sides.side[0].cache_state($) = MEWS_CACHE_OPEN;
+		control.sides.side[0].capacity($) = CAPACITY;
 		control.pool = &cache;
 		cache.owned_base($) = cache.slots;
 		cache.owned_limit($) = cache.slots + CAPACITY;
@@ -342,11 +344,15 @@ struct test : body {
 
 	void close_and_open()
 	{
-		uintptr_t found[CAPACITY];
-		size_t count = mews_cache_close(&control, 0, found);
+		uintptr_t found[MEWS_CACHE_TAKE];
+		bool left = false;
 
-		for (size_t i = 0; i < count; i++)
-			to_slab(found[i]);
+		do {
+			size_t count = mews_cache_close(&control, 0, found, &left);
+
+			for (size_t i = 0; i < count; i++)
+				to_slab(found[i]);
+		} while (left);
 		mews_cache_open(&control, 0);
 	}
 

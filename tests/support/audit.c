@@ -140,15 +140,19 @@ static void walk_cache(struct walk *walk, uint32_t cpu)
 	struct mews_cpu_cache *cache = mews_cache_of(walk->control->pool, cpu);
 	uint32_t state = atomic_load(&walk->control->sides.side[cpu].cache_state);
 	size_t count = cache->cur ? (size_t)(cache->cur - cache->slots) : 0;
+	uint32_t capacity = atomic_load(&walk->control->sides.side[cpu].capacity);
 	bool owned = walk->control->words != NULL;
 
-	if (count > walk->plan->cache_capacity)
+	if (count > walk->plan->cache_most)
 		wrong(walk, "cache of CPU %u: cur stands at slot %zd of %u", cpu, (ssize_t)count,
-		      walk->plan->cache_capacity);
+		      walk->plan->cache_most);
 	if (state == MEWS_CACHE_BUSY || (state == MEWS_CACHE_CLOSED && count))
 		wrong(walk, "cache of CPU %u: %zu blocks in state %u", cpu, count, state);
+	if (state == MEWS_CACHE_OPEN && (capacity < walk->plan->cache_capacity ||
+	    capacity > walk->plan->cache_most))
+		wrong(walk, "cache of CPU %u has room for %u blocks", cpu, capacity);
 	if (state == MEWS_CACHE_OPEN && ((owned ? cache->owned_base : cache->base) != cache->slots ||
-	    (owned ? cache->owned_limit : cache->limit) != cache->slots + walk->plan->cache_capacity))
+	    (owned ? cache->owned_limit : cache->limit) != cache->slots + capacity))
 		wrong(walk, "cache of CPU %u is open with wrong bounds", cpu);
 	if (state == MEWS_CACHE_OPEN && atomic_load(&walk->control->detours))
 		wrong(walk, "cache of CPU %u is open, though each operation must be seen", cpu);

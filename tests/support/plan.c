@@ -39,7 +39,7 @@ struct mews_plan plan_by_hand(uint32_t windows, size_t stride, uint32_t cell_blo
 		.max_blocks = UINT32_MAX / 2, .growth_slabs = 1,
 		.nodes = windows, .window_bytes = WINDOW_BYTES, .window_shift = 20,
 		.home_windows = UINT64_MAX,
-		.cache_capacity = 16, .magazine = 8,
+		.cache_capacity = 16, .cache_most = 16, .magazine = 8,
 		.depots = windows, .depot_magazines = 5,
 		.hard_limit = WINDOW_BYTES * windows, .oversize_limit = 1 << 20,
 		.cpu_ids = CPU_IDS, .cpu_window = cpu_window, .cpu_depot = cpu_depot,

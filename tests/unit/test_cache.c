@@ -10,16 +10,15 @@ static struct mews_pool *pool;
 static struct mews_control *control;
 static unsigned cpu;
 
-static int set_up(void **state)
+static int set_up_with(size_t max_blocks)
 {
 	const struct mews_pool_config config = {
-		.size = sizeof(config), .block_size = 64, .max_blocks = 4000,
+		.size = sizeof(config), .block_size = 64, .max_blocks = max_blocks,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP,
 		.decay_ms = MEWS_DECAY_NEVER,
 	};
 	void *block;
 
-	(void)state;
 	if (mews_pool_create(&config, &pool))
 		return -1;
 	control = mews_control_of(pool);
@@ -27,6 +26,19 @@ static int set_up(void **state)
 	block = mews_lease(pool);
 	mews_return(pool, block);
 	return block ? 0 : -1;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return set_up_with(4000);
+}
+
+/* So large that the share of a CPU does not bound its cache. */
+static int set_up_large(void **state)
+{
+	(void)state;
+	return set_up_with(8 * MEWS_CACHE_SLOTS_MAX * threads_cpus());
 }
 
 static int tear_down(void **state)
@@ -51,20 +63,31 @@ static void test_open_by_use(void **state)
 	assert_true(mews_cache_count(control, cpu) > 0);
 }
 
+static size_t close_cache(void **blocks)
+{
+	bool left = false;
+	size_t count = 0;
+
+	do
+		count += mews_cache_close(control, cpu, blocks + count, &left);
+	while (left);
+	return count;
+}
+
 static void test_close_takes_all(void **state)
 {
 	void *blocks[MEWS_CACHE_SLOTS_MAX], *one;
 	size_t before = mews_cache_count(control, cpu);
 
 	(void)state;
-	assert_int_equal(mews_cache_close(control, cpu, blocks), before);
+	assert_int_equal(close_cache(blocks), before);
 	assert_int_equal(state_of(), MEWS_CACHE_CLOSED);
 	assert_int_equal(mews_cache_count(control, cpu), 0);
 	assert_null(mews_seq_lease(pool, __rseq_offset));
 	assert_int_equal(mews_seq_lease_many(pool, __rseq_offset, &one, 1), 0);
 	assert_int_equal(mews_seq_return(pool, __rseq_offset, blocks[0]), 0);
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, 1), 0);
-	assert_int_equal(mews_cache_close(control, cpu, blocks + before), 0);
+	assert_int_equal(close_cache(blocks + before), 0);
 	mews_cache_open(control, cpu);
 	mews_cache_open(control, cpu);
 	assert_int_equal(state_of(), MEWS_CACHE_OPEN);
@@ -76,7 +99,7 @@ static void test_bounds(void **state)
 {
 	uint32_t capacity = control->plan.cache_capacity;
 	void *blocks[MEWS_CACHE_SLOTS_MAX + 1], *again[MEWS_CACHE_SLOTS_MAX + 1];
-	size_t had = mews_cache_close(control, cpu, blocks), got;
+	size_t had = close_cache(blocks), got;
 
 	(void)state;
 	got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 1 - had);
@@ -99,7 +122,7 @@ static void test_partial_bulk(void **state)
 {
 	uint32_t capacity = control->plan.cache_capacity;
 	void *blocks[2 * MEWS_CACHE_SLOTS_MAX];
-	size_t had = mews_cache_close(control, cpu, blocks);
+	size_t had = close_cache(blocks);
 	size_t got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 5 - had);
 
 	(void)state;
@@ -113,6 +136,59 @@ static void test_partial_bulk(void **state)
 	mews_slabs_put(&control->slabs, blocks, got, NULL, NULL);
 }
 
+/* One burst of count blocks; returns the exchanges with the depot that it took. */
+static uint64_t burst(size_t count)
+{
+	struct mews_stats before = { .size = sizeof(before) }, after = before;
+	void *blocks[4 * MEWS_CACHE_SLOTS_MAX];
+
+	assert_int_equal(mews_pool_stats(pool, &before), 0);
+	for (size_t i = 0; i < count; i++)
+		assert_non_null(blocks[i] = mews_lease(pool));
+	for (size_t i = 0; i < count; i++)
+		mews_return(pool, blocks[i]);
+	assert_int_equal(mews_pool_stats(pool, &after), 0);
+	return after.lease_misses - before.lease_misses + after.return_misses - before.return_misses;
+}
+
+static uint32_t capacity_of(void)
+{
+	return (uint32_t)(mews_cache_of(pool, cpu)->limit - mews_cache_of(pool, cpu)->slots);
+}
+
+/*
+ * In bursts that are longer than it, a cache grows until they fit; in such that are longer by far, or where
+ * it is closed, it goes back. A closer takes it in two parts.
+ */
+static void test_bursts(void **state)
+{
+	uint32_t capacity = control->plan.cache_capacity, most = control->plan.cache_most;
+	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	size_t count;
+
+	(void)state;
+	assert_in_range(most, capacity + 1, MEWS_CACHE_SLOTS_MAX);
+	burst(capacity / 2);
+	assert_int_equal(capacity_of(), capacity);
+	for (int i = 0; i < 4; i++)
+		burst(most - control->plan.magazine);
+	assert_int_equal(capacity_of(), most);
+	assert_int_equal(burst(most - control->plan.magazine), 0);
+	burst(4 * MEWS_CACHE_SLOTS_MAX);
+	assert_int_equal(capacity_of(), capacity);
+	for (int i = 0; i < 4; i++)
+		burst(most - control->plan.magazine);
+	count = close_cache(blocks);
+	assert_in_range(count, most - control->plan.magazine, most);
+	assert_int_equal(state_of(), MEWS_CACHE_CLOSED);
+	assert_false(mews_cache_resize(control, cpu, most));
+	assert_null(mews_seq_lease(pool, __rseq_offset));
+	assert_int_equal(mews_seq_return(pool, __rseq_offset, blocks[0]), 0);
+	mews_cache_open(control, cpu);
+	assert_int_equal(capacity_of(), capacity);
+	mews_slabs_put(&control->slabs, blocks, count, NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +196,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_takes_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_partial_bulk, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bursts, set_up_large, tear_down),
 	};
 
 	if (__rseq_size == 0) {

@@ -213,15 +213,15 @@ static void check_cpus(void)
 
 static void check_caches(void)
 {
-	uint64_t caches = (uint64_t)limits.affinity_cpus * plan.cache_capacity;
+	uint64_t caches = (uint64_t)limits.affinity_cpus * plan.cache_most;
 	uint64_t depots = (uint64_t)plan.depots * plan.depot_magazines * plan.magazine;
 	bool server = plan.mode == MEWS_MODE_SERVER;
 
 	assert_int_equal(plan.cache_capacity, 4 * plan.magazine);
-	assert_true(plan.cache_capacity <= MEWS_CACHE_SLOTS_MAX);
+	assert_in_range(plan.cache_most, plan.cache_capacity, MEWS_CACHE_SLOTS_MAX);
 	assert_in_range(plan.magazine, 1, MEWS_MAGAZINE_MAX);
 	assert_true(plan.magazine < 8 || plan.magazine % 4 == 0);
-	assert_true(server || plan.cache_capacity <= 32);
+	assert_true(server || plan.cache_most <= 32);
 	assert_true(plan.magazine == 1 || caches <= plan.max_blocks / 4);
 	assert_true(plan.depot_magazines == 1 || depots <= plan.max_blocks / 2);
 	assert_true(plan.depot_magazines >= 1);
@@ -340,6 +340,7 @@ static void test_default_pool(void **state)
 	assert_true(plan.home_windows == 3);
 	assert_true(plan.window_bytes == 32 * GIB);
 	assert_int_equal(plan.cache_capacity, 256);
+	assert_int_equal(plan.cache_most, 512);
 	assert_int_equal(plan.magazine, 64);
 	assert_int_equal(plan.depots, 2);
 	assert_int_equal(plan.depot_magazines, 32);
@@ -347,7 +348,7 @@ static void test_default_pool(void **state)
 	assert_int_equal(plan.growth_slabs, 1);
 	assert_true(plan.oversize_limit == GIB);
 	assert_true(said("block 4,032 B usable in a stride of 4 KiB"));
-	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4 KiB"));
+	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4 KiB; four magazines of 64; in long bursts 512"));
 	assert_true(said("hard limit 24 GiB = 75 % of 32 GiB"));
 }
 

@@ -44,9 +44,9 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 	fputs("/*\n * Pins what mews-topo planned for: ", out);
 	put_comment(view->source, out);
 	fprintf(out,
-		".\n * By the machine: caches of %u blocks, %u depots of %u magazines, slabs of "
+		".\n * By the machine: caches of %u blocks, in long bursts %u, %u depots of %u magazines, slabs of "
 		"%s.\n * Beside it hold MEWS_HARD_LIMIT and MEWS_DECAY of the environment: see mews(7).\n */\n",
-		p->cache_capacity, p->depots, p->depot_magazines, mews_bytes(p->slab_bytes).text);
+		p->cache_capacity, p->cache_most, p->depots, p->depot_magazines, mews_bytes(p->slab_bytes).text);
 	fputs("static const struct mews_pool_config config = {\n"
 	      "\t.size = sizeof(struct mews_pool_config),\n", out);
 	put_block(view, out);

@@ -199,6 +199,7 @@ static void put_sizes(cJSON *plan, const struct mews_plan *p)
 	put_number(plan, "windows", p->nodes);
 	put_number(plan, "window_bytes", (double)p->window_bytes);
 	put_number(plan, "cache_blocks", p->cache_capacity);
+	put_number(plan, "cache_most_blocks", p->cache_most);
 	put_number(plan, "magazine_blocks", p->magazine);
 	put_number(plan, "depots", p->depots);
 	put_number(plan, "depot_magazines", p->depot_magazines);
