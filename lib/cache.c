@@ -69,7 +69,7 @@ static void settle(struct mews_control *control, uint32_t cpu, uint32_t state)
 	atomic_store_explicit(&control->sides.side[cpu].cache_state, state, memory_order_release);
 }
 
-/* The first opening: from a page of zeros, which is closed too, to a header that is shut. */
+/* The first opening: from zeros, which are closed too, to a header that is shut. */
 static void prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_cache *cache)
 {
 	const struct mews_plan *plan = &control->plan;

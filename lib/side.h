@@ -34,7 +34,7 @@
 #include "tagstack.h"
 
 enum mews_cache_state {
-	MEWS_CACHE_NEW,         /* never opened: a page of zeros, closed, and better not touched */
+	MEWS_CACHE_NEW,         /* never opened: zeros, closed, and better not touched */
 	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
 	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
 	MEWS_CACHE_FROZEN,      /* shut for the time of a fork, with what it holds */
