@@ -277,7 +277,7 @@ static void test_falling(void **state)
 		       "where it moves\n", looks, falling, moving);
 		assert_true(falling <= moving + 1);
 	}
-	assert_true(falling < 5 && moving < 5);
+	assert_true(falling < 5);
 }
 
 /* A CPU whose cache looks the same at each look, in use: it is tried, and loses no block. */
