@@ -421,7 +421,7 @@ static void run_instructions(const struct stress *stress)
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (!run_shape(stress, &shapes[i], stress->seconds / 4)) {
+		if (!run_shape(stress, &shapes[i], stress->long_run ? 20 : stress->seconds / 4)) {
 			fprintf(stderr, "skip: this machine does not let a process trace its child\n");
 			return;
 		}
