@@ -72,8 +72,15 @@ mews_library_mutant(grows-after-trims lib/grow.c
 		return (*count = 0);]=]
 	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks) || atomic_load(&s->growing))
 		return (*count = 0);]=] stopped-within --seconds 2)
-mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=]
-	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks)); count -= count > 1;]=] drain)
+mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks));]=]
+	[=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks)); count -= count > 1;]=] drain)
+mews_library_mutant(resize-without-claim lib/cache.c [=[	if (!claim(control, cpu, MEWS_CACHE_OPEN))
+		return false;
+	set_capacity(]=] [=[	claim(control, cpu, MEWS_CACHE_OPEN);
+	set_capacity(]=] bursts)
+mews_library_mutant(close-takes-the-bottom lib/cache.c
+	[=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks));]=]
+	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=] bursts)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]
 	[=[mews_stash(control, hot, count), mews_stash(control, hot, count > 0);]=] threads)
 mews_library_mutant(record-not-ended lib/pool.c [=[mews_samples_return(&control->samples, number);]=]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stress: threads on one pool: many on few CPUs, handing over, migrating, at the limit, watched. */
+/* Stress: threads on one pool: many on few CPUs, handing over, migrating, at the limit, in bursts, watched. */
+#include "../lib/control.h"
 #include "stress.h"
 
 #include <errno.h>
@@ -208,6 +209,63 @@ static void run_close(const struct stress *stress)
 	arena_close(&arena);
 }
 
+#define BURST_MOST 2000
+
+static atomic_ullong grown;
+
+static void collect(struct arena *arena, struct rng *rng)
+{
+	struct mews_control *control = mews_control_of(arena->pool);
+
+	while (arena_running(arena)) {
+		for (uint32_t cpu = 0; cpu < control->sides.count; cpu++)
+			if (atomic_load(&control->sides.side[cpu].capacity) > control->plan.cache_capacity)
+				atomic_fetch_add(&grown, 1);
+		if (rng_below(rng, 4) == 0)
+			mews_pool_collect(arena->pool);
+		threads_sleep(rng_below(rng, 10) * 0.0001);
+	}
+}
+
+static void *lease_in_bursts(void *argument)
+{
+	struct worker *worker = argument;
+	struct arena *arena = worker->shared;
+	void *blocks[BURST_MOST];
+
+	if (worker->index == 0)
+		collect(arena, &worker->rng);
+	while (arena_running(arena)) {
+		unsigned count = 1 + rng_below(&worker->rng, BURST_MOST), n = 0;
+
+		while (n < count && (blocks[n] = arena_lease(arena)))
+			n++;
+		if (rng_below(&worker->rng, 4) == 0)
+			arena_give_many(arena, blocks, n);
+		else
+			while (n)
+				arena_give(arena, blocks[--n]);
+	}
+	return NULL;
+}
+
+/* Bursts that are longer than a cache, which grows for them, and is closed with more than one can take. */
+static void run_bursts(const struct stress *stress)
+{
+	const struct mews_control *control;
+	struct arena arena;
+	bool grows;
+
+	arena_open(&arena, stress, 0);
+	control = mews_control_of(arena.pool);
+	grows = control->path == MEWS_PATH_RSEQ && control->plan.cache_most > control->plan.cache_capacity;
+	do {
+		threads_run(stress_threads(stress, 5), stress->seed, &arena, lease_in_bursts);
+	} while (grows && arena_again(&arena, &grown));
+	CHECK(!grows || atomic_load(&grown) > 0, "no cache grew: no test of those that do");
+	arena_close(&arena);
+}
+
 static void *watch(void *argument)
 {
 	struct worker *worker = argument;
@@ -279,6 +337,7 @@ const struct scenario stress_mix[] = {
 	{ "limit", "fewer blocks than wanted", run_limit },
 	{ "spare", "more blocks than wanted", run_spare },
 	{ "close", "a cache is closed all the time while its CPU uses it", run_close },
+	{ "bursts", "caches grow in bursts, and are closed", run_bursts },
 	{ "watched", "statistics are read all the time", run_watched },
 	{ "oversize", "mappings of their own come and go", run_oversize },
 	{ NULL, NULL, NULL },
