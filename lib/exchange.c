@@ -308,7 +308,8 @@ static size_t fetch_remote(struct mews_control *control, const struct mews_pass 
 		got = fetch_free(control, pass, order[i], blocks, direct);
 	for (i = 1; i < plan->nodes && !got; i++)
 		got = grow(control, pass, order[i], blocks, direct, error);
-	*error = ENOBUFS;
+	if (!got)
+		*error = ENOBUFS;
 	for (i = 0; i < plan->nodes && !got; i++) {
 		got = mews_slabs_grow_anywhere(&control->slabs, order[i], blocks, direct, &refused);
 		*error = refused == ENOMEM ? ENOMEM : *error;

@@ -179,7 +179,7 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	struct claim claim = { .window = window, .local = local };
 
 	*error = ENOBUFS;
-	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
+	if (mews_slabs_at_limit(s))
 		return (*count = 0);
 	begin_move(s);
 	if (claim_slab(s, w, &claim.slab)) {
@@ -199,8 +199,7 @@ static size_t revive(struct mews_slabs *s, uint32_t window, bool local, void **b
 {
 	size_t got;
 
-	if (!atomic_load(&s->window[window].bare_blocks) ||
-	    atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
+	if (!atomic_load(&s->window[window].bare_blocks) || mews_slabs_at_limit(s))
 		return 0;
 	begin_move(s);
 	got = mews_slabs_revive(s, window, local, blocks, count, refused);
@@ -248,7 +247,7 @@ size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, siz
 	size_t got;
 
 	if (others && rests(w)) {
-		*error = atomic_load(&s->claimed) >= atomic_load(&s->max_blocks) ? ENOBUFS : ENOMEM;
+		*error = mews_slabs_at_limit(s) ? ENOBUFS : ENOMEM;
 		return 0;
 	}
 	got = grow_slabs(s, window, true, blocks, count, error);

@@ -142,6 +142,12 @@ static inline uint32_t mews_slabs_bit(const struct mews_slabs *s, uint32_t numbe
 	return number & (uint32_t)(((uint64_t)1 << s->window_bits_shift) - 1);
 }
 
+/* True where all blocks that the pool may have are claimed; a moment's value. */
+static inline bool mews_slabs_at_limit(const struct mews_slabs *s)
+{
+	return atomic_load(&s->claimed) >= atomic_load(&s->max_blocks);
+}
+
 /* True where a block is free and has no memory, or not all of it. */
 static inline bool mews_slabs_is_bare(const struct mews_slabs *s, uint32_t number)
 {

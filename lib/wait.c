@@ -114,10 +114,7 @@ static void leave(struct waiter *w, void *looked_up, int error)
 /* Where a limit in bytes is what stands in the way, other pools may make room: nobody tells of it. */
 static bool must_look_by_clock(const struct mews_control *control)
 {
-	const struct mews_slabs *s = &control->slabs;
-
-	return atomic_load(&control->waiting.leaky) ||
-	       atomic_load(&s->claimed) < atomic_load(&control->slabs.max_blocks);
+	return atomic_load(&control->waiting.leaky) || !mews_slabs_at_limit(&control->slabs);
 }
 
 static void look(struct waiter *w)

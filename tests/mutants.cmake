@@ -68,9 +68,9 @@ mews_library_mutant(trims-all-at-a-time lib/shrink.c
 	[=[	return share < 1 ? 1 : share < 64 ? share : 64;]=] [=[	return share < 1 ? 64 : 64;]=]
 	stopped-within --seconds 4)
 mews_library_mutant(grows-after-trims lib/grow.c
-	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks))
+	[=[	if (mews_slabs_at_limit(s))
 		return (*count = 0);]=]
-	[=[	if (atomic_load(&s->claimed) >= atomic_load(&s->max_blocks) || atomic_load(&s->growing))
+	[=[	if (mews_slabs_at_limit(s) || atomic_load(&s->growing))
 		return (*count = 0);]=] stopped-within --seconds 2)
 mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks));]=]
 	[=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks)); count -= count > 1;]=] drain)

@@ -88,15 +88,11 @@ static void throw_them(struct thrown *thrown, uint64_t seed)
 {
 	struct rng rng = { seed };
 
-	threads_cpus();
 	while (arena_running(thrown->arena)) {
-		cpu_set_t one;
 		pid_t tid = atomic_load(&thrown->tid[rng_below(&rng, thrown->count)]);
 
-		CPU_ZERO(&one);
-		CPU_SET(rng_below(&rng, threads_cpus()), &one);
 		if (tid)
-			sched_setaffinity(tid, sizeof(one), &one); /* it may just have ended */
+			threads_pin_other(tid, rng_below(&rng, threads_cpus()));
 	}
 }
 

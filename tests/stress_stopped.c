@@ -258,6 +258,7 @@ struct lab {
 	uint64_t nth;
 	bool fired;
 	_Atomic bool done;
+	_Atomic(pid_t) tid;
 };
 
 static void *kept[ARENA_BLOCKS];
@@ -323,10 +324,28 @@ static void *be_stopped(void *argument)
 	struct lab *lab = argument;
 	bool set = breakpoint_set_nth(lab->address, lab->nth);
 
+	atomic_store(&lab->tid, threads_tid());
 	call_it(lab);
 	lab->fired = set && breakpoint_clear();
 	atomic_store(&lab->done, true);
 	return NULL;
+}
+
+/*
+ * An emulated CPU that was starved in the midst of it has been seen to keep a breakpoint that was removed:
+ * the thread came to it for ever. It does not where it runs on another CPU.
+ */
+static void join_moving(struct lab *lab)
+{
+	struct timespec end = threads_deadline(1);
+	unsigned turn;
+	int error;
+
+	for (turn = 0; (error = pthread_clockjoin_np(keeper, NULL, CLOCK_MONOTONIC, &end)); turn++) {
+		CHECK(error == ETIMEDOUT, "join: %s", strerror(error));
+		threads_pin_other(atomic_load(&lab->tid), turn);
+		end = threads_deadline(1);
+	}
 }
 
 /* The call stops before it executes the instruction for the nth time; false where it did not. */
@@ -345,7 +364,7 @@ static bool stop_there(const struct shape *shape, uintptr_t address, uint64_t nt
 	if (atomic_load(&stopped))
 		check_leases(&lab.arena, shape->blocks - lab.kept_count - lab.held);
 	atomic_store(&go_on, true);
-	CHECK(pthread_join(keeper, NULL) == 0, "join");
+	join_moving(&lab);
 	lab_close(&lab);
 	return lab.fired;
 }

@@ -35,7 +35,7 @@ unsigned threads_cpus(void);
 
 /* Pins the calling thread to the index-th of them (modulo their number); returns the CPU's id. */
 unsigned threads_pin(unsigned index);
-/* The same for another thread; safe in a signal handler. */
+/* The same for another thread, which may just have ended; safe in a signal handler. */
 void threads_pin_other(pid_t tid, unsigned index);
 /* Lets the calling thread run on all of them again. */
 void threads_unpin(void);
