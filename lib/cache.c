@@ -8,7 +8,7 @@
  *   open:   fence(cpu)                     F2
  *           base = slots, limit = slots + capacity
  *   rest:   as close, but nothing is taken; wake: as open, with no fence, since cur stays
- *   resize: limit = slots + capacity       with no fence: the slots above are there in any case
+ *   resize: limit = slots + capacity       with no fence, since cur stays, and the slots are there
  *
  *   Without F1:  a sequence on the CPU has read the old base and cur; the closer takes the block at
  *                cur - 8; the sequence commits, and leases the same block.

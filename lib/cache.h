@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caches (layer 4): opening and closing a CPU's cache from anywhere. What a cache is stands in
+ * The caches (layer 4): opening, closing and resizing a CPU's cache from anywhere. What a cache is stands in
  * mews/inline.h, how it is used in the sequences. Called by exchange.c and drain.c. Invariant: a
  * closed cache holds nothing.
  *
  *             sequence   open           close          count
  *   open      safe       one succeeds   one succeeds   safe
  *   close     safe       one succeeds   one succeeds   safe
+ *   resize    safe       one succeeds   one succeeds   safe
  */
 #ifndef MEWS_LIB_CACHE_H
 #define MEWS_LIB_CACHE_H
@@ -28,8 +29,8 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 
 /*
  * From now on, until it is closed, cpu's cache takes returns while it holds less than capacity (<=
- * plan->cache_most). False where it is not open. No fence: a return that read the bound before is as
- * right as one that came before.
+ * plan->cache_most). False where it is not open. No fence: cur stays, and a sequence that finds the bound
+ * moved between two looks begins again.
  */
 bool mews_cache_resize(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 

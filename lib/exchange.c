@@ -107,6 +107,14 @@ static bool fill(struct mews_control *control, const struct mews_pass *pass, voi
 	return false;
 }
 
+/* X1: with a detour that was set meanwhile, one of the two closes this cache: see detour.h. */
+static void heed_detours(struct mews_control *control, uint32_t cpu)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&control->detours))
+		mews_collect_cache(control, cpu);
+}
+
 #define OVERFLOW_MAGAZINES 3    /* of a cache's four */
 
 /*
@@ -123,10 +131,10 @@ static size_t overflow_magazines(struct mews_control *control, const struct mews
 	uint32_t capacity = atomic_load_explicit(&pass->side->capacity, memory_order_relaxed);
 
 	if (bursts && capacity < plan->cache_most)
-		return mews_cache_resize(control, pass->cpu, plan->cache_most) ? 0 : 1;
+		return mews_resize_cache(control, pass->cpu, plan->cache_most) ? 0 : 1;
 	if (!bursts && capacity > plan->cache_capacity) {
 		capacity -= plan->magazine;
-		mews_cache_resize(control, pass->cpu, capacity > plan->cache_capacity ? capacity :
+		mews_resize_cache(control, pass->cpu, capacity > plan->cache_capacity ? capacity :
 				  plan->cache_capacity);
 	}
 	return bursts ? 1 : OVERFLOW_MAGAZINES;
@@ -195,14 +203,6 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 	give_mixed(control, pass->cpu, blocks, count);
 }
 
-/* X1: with a detour that was set meanwhile, one of the two closes this cache: see detour.h. */
-static void heed_detours(struct mews_control *control, uint32_t cpu)
-{
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load(&control->detours))
-		mews_collect_cache(control, cpu);
-}
-
 void mews_open_cache(struct mews_control *control, uint32_t cpu)
 {
 	mews_cache_open(control, cpu);
@@ -216,6 +216,15 @@ bool mews_wake_cache(struct mews_control *control, uint32_t cpu)
 	if (woken)
 		heed_detours(control, cpu);
 	return woken;
+}
+
+bool mews_resize_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity)
+{
+	bool resized = mews_cache_resize(control, cpu, capacity);
+
+	if (resized)
+		heed_detours(control, cpu);
+	return resized;
 }
 
 bool mews_rest_cache(struct mews_control *control, uint32_t cpu)

@@ -31,7 +31,10 @@ void mews_give(struct mews_control *control, uint32_t cpu, uint32_t window, void
 /* Puts blocks on this CPU's cache as far as they fit and belong there, the rest to the slabs. */
 void mews_stash(struct mews_control *control, void *const *blocks, size_t count);
 
-/* Makes room in this CPU's full cache: keeps the hot quarter and gives the rest away. */
+/*
+ * Makes room in this CPU's full cache: by a higher bound, or by magazines that leave from below its top one,
+ * which is hot.
+ */
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass);
 
 /* Puts a block of another node on the CPU's away stack, and sends a magazine's worth home. */
@@ -40,8 +43,9 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 /* Opens a CPU's cache, as mews_cache_open, unless there is a detour: pool.c's way to do it. */
 void mews_open_cache(struct mews_control *control, uint32_t cpu);
 
-/* Wakes a CPU's cache, or rests it, in the same way. */
+/* Wakes a CPU's cache, rests it, or changes its size, in the same way. */
 bool mews_wake_cache(struct mews_control *control, uint32_t cpu);
+bool mews_resize_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 bool mews_rest_cache(struct mews_control *control, uint32_t cpu);
 
 /*

@@ -36,7 +36,7 @@
 enum mews_cache_state {
 	MEWS_CACHE_NEW,         /* never opened: zeros, closed, and better not touched */
 	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
-	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
+	MEWS_CACHE_BUSY,        /* one thread opens, closes or resizes it */
 	MEWS_CACHE_FROZEN,      /* shut for the time of a fork, with what it holds */
 	MEWS_CACHE_RESTING,     /* shut to see whether its CPU still wants it, with what it holds */
 	MEWS_CACHE_OPEN,

@@ -52,7 +52,7 @@ struct mews_plan {
 	uint32_t cpus;                          /* that the process may run on */
 	uint32_t cache_capacity;                /* 4 * magazine */
 	uint32_t cache_most;                    /* in bursts: capacity to MEWS_CACHE_SLOTS_MAX */
-	uint32_t magazine;                      /* blocks one exchange moves, >= 2 */
+	uint32_t magazine;                      /* blocks one exchange moves, >= 1 */
 	uint32_t depots;                        /* cache domains, all nodes */
 	uint32_t depot_magazines;               /* cap of full magazines of each depot */
 	uint64_t hard_limit;                    /* bytes, blocks and oversize together */

@@ -112,7 +112,9 @@ elsewhere:
  * Takes up to count (<= 1,016) blocks, the top ones, into out[], the coldest first. Returns how many.
  * That count fits is guessed and branched on, so that cur runs through a subtraction and nothing
  * else; the way that clamps it (7) stands within the sequence too, since it comes back into it: the
- * kernel disarms a sequence that it interrupts outside of its range.
+ * kernel disarms a sequence that it interrupts outside of its range. That way reads the bound a second
+ * time, and begins again where it has moved meanwhile and count fits after all: no fence comes before a
+ * cache wakes, or is resized.
  * Eight pointers at a time; below eight one by one, since a wide load of slots that were just
  * written singly misses the store forwarding.
  */
@@ -157,6 +159,8 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 		"subq %[from], %[taken]\n\t"
 		"jbe 10f\n\t"
 		"shrq $3, %[taken]\n\t"
+		"cmpq %[count], %[taken]\n\t"
+		"ja 1b\n\t"
 		"jmp 4b\n"
 		"8:\tmovq %[from], %c[cur](%%rcx)\n"
 		MEWS_SEQ_END
@@ -174,6 +178,7 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
  * Puts the first count (<= 1,016) blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
  * where one of them lies outside the window whose blocks this cache keeps. That is found in passing:
  * a window is aligned to its size, so the differences to its start, or-ed, show it in their high bits.
+ * The way that clamps (10) begins again as in mews_seq_lease_many.
  */
 static inline __attribute__((always_inline)) size_t
 mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, size_t count)
@@ -227,6 +232,8 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"subq %[to], %[put]\n\t"
 		"jbe 7f\n\t"
 		"shrq $3, %[put]\n\t"
+		"cmpq %[count], %[put]\n\t"
+		"ja 1b\n\t"
 		"jmp 4b\n"
 		"7:\txorl %k[put], %k[put]\n\t"
 		"jmp 3f\n"

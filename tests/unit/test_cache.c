@@ -189,6 +189,63 @@ static void test_bursts(void **state)
 	mews_slabs_put(&control->slabs, blocks, count, NULL, NULL);
 }
 
+#define AT_ONCE 8
+
+static _Atomic bool stop;
+
+static void *move_bounds(void *unused)
+{
+	uint32_t capacity = control->plan.cache_capacity, most = control->plan.cache_most;
+
+	(void)unused;
+	threads_pin(1);
+	while (!atomic_load(&stop)) {
+		for (int i = 0; i < 20; i++) {
+			mews_cache_resize(control, cpu, most);
+			mews_cache_resize(control, cpu, capacity);
+		}
+		mews_cache_rest(control, cpu);
+		mews_cache_wake(control, cpu);
+	}
+	return NULL;
+}
+
+/*
+ * A cache that is resized, or that wakes, while its CPU is in the midst of a bulk sequence, by its upper
+ * bound or its lower one: whatever bound that reads, it moves no more than it was asked for.
+ */
+static void test_bounds_that_move(void **state)
+{
+	void *held[MEWS_CACHE_SLOTS_MAX + AT_ONCE];
+	size_t n = close_cache(held), all = control->plan.cache_capacity + AT_ONCE / 2, put;
+	double end = threads_now() + 0.5;
+	pthread_t other;
+
+	(void)state;
+	n += mews_slabs_take(&control->slabs, 0, held + n, all - n);
+	assert_int_equal(n, all);
+	mews_cache_open(control, cpu);
+	atomic_store(&stop, false);
+	assert_int_equal(pthread_create(&other, NULL, move_bounds, NULL), 0);
+	for (n -= mews_seq_return_many(pool, __rseq_offset, held + AT_ONCE, n - AT_ONCE);
+	     threads_now() < end;)
+		for (int i = 0; i < 1000; i++) {
+			put = n < AT_ONCE ? 0 : mews_seq_return_many(pool, __rseq_offset, held, AT_ONCE);
+			assert_in_range(put, 0, AT_ONCE);
+			n -= put;
+			memmove(held, held + put, n * sizeof(*held));
+			put = mews_seq_lease_many(pool, __rseq_offset, held + n, AT_ONCE);
+			assert_in_range(put, 0, AT_ONCE);
+			n += put;
+		}
+	atomic_store(&stop, true);
+	pthread_join(other, NULL);
+	n += close_cache(held + n);
+	assert_int_equal(n, all);
+	mews_slabs_put(&control->slabs, held, n, NULL, NULL);
+	mews_cache_open(control, cpu);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +254,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_partial_bulk, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bursts, set_up_large, tear_down),
+		cmocka_unit_test_setup_teardown(test_bounds_that_move, set_up_large, tear_down),
 	};
 
 	if (__rseq_size == 0) {

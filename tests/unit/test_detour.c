@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <mews/mews.h>
 #include "lib/detour.h"
+#include "lib/exchange.h"
 
 #define BLOCKS 500
 
@@ -82,11 +83,41 @@ static void test_detour_around_an_empty_cache(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* Who sets a detour passes over a cache that is being resized: then who resizes it closes it. */
+static void test_detour_beside_a_resize(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 100 * BLOCKS,
+					   .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_control *control;
+	struct mews_pool *pool;
+	uint32_t cpu = 0;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	control = mews_control_of(pool);
+	work(pool);
+	while (cpu < control->sides.count &&
+	       atomic_load(&control->sides.side[cpu].cache_state) != MEWS_CACHE_OPEN)
+		cpu++;
+	assert_int_equal(cpu < control->sides.count, control->path == MEWS_PATH_RSEQ);
+	if (cpu < control->sides.count) {
+		atomic_store(&control->sides.side[cpu].cache_state, MEWS_CACHE_BUSY);
+		mews_detour_begin(control, MEWS_DETOUR_WAIT);
+		atomic_store(&control->sides.side[cpu].cache_state, MEWS_CACHE_OPEN);
+		assert_true(mews_resize_cache(control, cpu, control->plan.cache_most));
+		assert_int_equal(atomic_load(&control->sides.side[cpu].cache_state), MEWS_CACHE_CLOSED);
+		assert_int_equal(stats_of(pool).cached, 0);
+		mews_detour_end(control, MEWS_DETOUR_WAIT);
+	}
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_detour),
 		cmocka_unit_test(test_detour_around_an_empty_cache),
+		cmocka_unit_test(test_detour_beside_a_resize),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
