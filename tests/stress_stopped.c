@@ -434,6 +434,10 @@ static void run_instructions(const struct stress *stress)
 		fprintf(stderr, "skip: a sanitizer's own instructions are too many to stop at\n");
 		return;
 	}
+	if (!step_past_atomics()) {
+		fprintf(stderr, "skip: this CPU has no atomic instructions, and a pair is not to be stepped\n");
+		return;
+	}
 	signal(SIGALRM, out_of_patience);
 	if (!breakpoint_prepare(wait_in_handler)) {
 		fprintf(stderr, "skip: hardware breakpoints with sigtrap: %s\n", strerror(errno));

@@ -7,6 +7,7 @@
 #ifndef TESTS_SUPPORT_STEP_H
 #define TESTS_SUPPORT_STEP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +22,11 @@ size_t step_through(void (*body)(void *argument), void *argument, const void *fu
 /* The same; the child calls prepare() first, at full speed. */
 size_t step_through_prepared(void (*prepare)(void), void (*body)(void *argument), void *argument,
 			     const void *function, uintptr_t *address, size_t room);
+
+/*
+ * Whether what it executes may have atomic operations in it: not where they are exclusive pairs, which
+ * never succeed under stepping.
+ */
+bool step_past_atomics(void);
 
 #endif

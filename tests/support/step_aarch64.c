@@ -5,12 +5,19 @@
  * is stepped through on the way must use the single instructions of ARMv8.1, as glibc and gcc's
  * helpers do where the CPU has them.
  */
+#include "step.h"
 #include "step_cpu.h"
 
 #include <elf.h>
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+
+bool step_past_atomics(void)
+{
+	return getauxval(AT_HWCAP) & HWCAP_ATOMICS;
+}
 
 bool step_cpu_read(pid_t child, struct step_cpu *cpu)
 {

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Registers of x86-64, see step_cpu.h. The return address is what lies on the stack. */
+#include "step.h"
 #include "step_cpu.h"
 
 #include <sys/ptrace.h>
 #include <sys/user.h>
+
+bool step_past_atomics(void)
+{
+	return true;
+}
 
 bool step_cpu_read(pid_t child, struct step_cpu *cpu)
 {
