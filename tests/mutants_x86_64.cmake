@@ -18,6 +18,7 @@ if(MEWS_MUTATED)
 	mews_suite(test_cache_clamps-once unit/test_cache.c)
 	target_include_directories(test_cache_clamps-once BEFORE PRIVATE
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/clamps-once/include)
+	target_compile_definitions(test_cache_clamps-once PRIVATE BOUNDS_SECONDS=100)
 	set(command test_cache_clamps-once)
 endif()
 mews_run_test(unit/cache-planted-clamps-once LABELS unit COMMAND ${command})
