@@ -150,7 +150,6 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	if (want == 0)
 		return; /* it has room now */
 	have = mews_depot_pop_empty(&control->depots, depot, empty, want);
-
 	mews_depot_near_slots(&control->depots, empty, have);
 	count = take_cached(control, hot, control->plan.magazine);
 	while (full < have && fill(control, pass, empty[full].slots))

@@ -10,8 +10,8 @@
  *
  * Invariant: a block leaves a cache after its word has changed (W1), but for a lease by the word's
  * owner, so that anybody else who finds it gone there, and compares the word after that (W2), fails. A
- * free block that lies in no cache has a settled word, or 0, as in the beginning. A word that is not settled and has an
- * owner's key was written by this owner's user.
+ * free block that lies in no cache has a settled word, or 0, as in the beginning. A word that is not
+ * settled and has an owner's key was written by this owner's user.
  */
 #ifndef MEWS_LIB_OWNED_H
 #define MEWS_LIB_OWNED_H

@@ -138,9 +138,9 @@ void mews_gate_wait(struct mews_sides *sides);
 void mews_gate_reset(struct mews_sides *sides);
 
 /*
- * Pushes up to MEWS_MAGAZINE_MAX blocks. One that is no block's start, or that is on a side stack already is left out and
- * told to bad(): pushed twice, it would close the list to a circle. A link of 0 says «on no stack».
- * Returns how many the stack holds then; 0 where all were left out.
+ * Pushes up to MEWS_MAGAZINE_MAX blocks. One that is no block's start, or that is on a side stack already,
+ * is left out and told to bad(): pushed twice, it would close the list to a circle. A link of 0 says «on no
+ * stack». Returns how many the stack holds then; 0 where all were left out.
  */
 uint32_t mews_side_push(struct mews_sides *sides, struct mews_tagstack *stack, void *const *blocks,
 			size_t count, mews_bad_block *bad, void *context);

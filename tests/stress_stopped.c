@@ -337,14 +337,16 @@ static void *be_stopped(void *argument)
  */
 static void join_moving(struct lab *lab)
 {
-	struct timespec end = threads_deadline(1);
-	unsigned turn;
+	struct timespec end;
 	int error;
 
-	for (turn = 0; (error = pthread_clockjoin_np(keeper, NULL, CLOCK_MONOTONIC, &end)); turn++) {
+	for (unsigned turn = 0;; turn++) {
+		end = threads_deadline(1);
+		error = pthread_clockjoin_np(keeper, NULL, CLOCK_MONOTONIC, &end);
+		if (!error)
+			return;
 		CHECK(error == ETIMEDOUT, "join: %s", strerror(error));
 		threads_pin_other(atomic_load(&lab->tid), turn);
-		end = threads_deadline(1);
 	}
 }
 
@@ -444,7 +446,7 @@ static void run_instructions(const struct stress *stress)
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		if (!run_shape(stress, &shapes[i], stress->long_run ? 20 : stress->seconds / 4)) {
+		if (!run_shape(stress, &shapes[i], stress->seconds * (stress->long_run ? 2 : 0.25))) {
 			fprintf(stderr, "skip: this machine does not let a process trace its child\n");
 			return;
 		}

@@ -75,7 +75,9 @@ if(NOT MEWS_SANITIZE)
 			COMMAND stress --kind ${kind} --seconds 1 stopped-within)
 	endforeach()
 endif()
-mews_run_test(stress/long LABELS stress long TIMEOUT 900 COMMAND stress --long)
+if(NOT MEWS_SANITIZE)
+	mews_run_test(stress/long LABELS stress long TIMEOUT 900 COST 400 COMMAND stress --seconds 2)
+endif()
 
 # No OOM kill in a container with a limit.
 if(NOT MEWS_SANITIZE)
@@ -93,7 +95,9 @@ foreach(kind rseq fallback checked)
 	mews_run_test(stress/waiters-${kind} LABELS stress
 		COMMAND waiters --kind ${kind} --operations ${leases})
 endforeach()
-mews_run_test(stress/waiters-long LABELS stress long TIMEOUT 1800 COMMAND waiters --long)
+if(NOT MEWS_SANITIZE)
+	mews_run_test(stress/waiters-long LABELS stress long TIMEOUT 1800 COMMAND waiters --long)
+endif()
 
 # What programs do around a pool, with either library.
 mews_suite(embedded_static embedded.c)

@@ -175,9 +175,10 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
 }
 
 /*
- * Puts the first count (<= 1,016) blocks of in[] on this CPU's cache, as many as fit, and returns how many: 0 also
- * where one of them lies outside the window whose blocks this cache keeps. That is found in passing:
- * a window is aligned to its size, so the differences to its start, or-ed, show it in their high bits.
+ * Puts the first count (<= 1,016) blocks of in[] on this CPU's cache, as many as fit, and returns how
+ * many: 0 also where one of them lies outside the window whose blocks this cache keeps. That is found in
+ * passing: a window is aligned to its size, so the differences to its start, or-ed, show it in their high
+ * bits.
  * The way that clamps (10) begins again as in mews_seq_lease_many.
  */
 static inline __attribute__((always_inline)) size_t

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One CPU's cache: a thread on that CPU leases and returns by sequences, two others close the cache,
- * one of them opens it too, or lets it rest and wakes it, or changes its size. The sequences are written here, as rseq_*.h has them; each step of one
- * looks whether it was aborted, and the fence aborts it. Loads of the header may be as old as the
- * memory model allows. A block must be in one place, and no slot below or above is ever used.
+ * one of them opens it too, or lets it rest and wakes it, or changes its size. The sequences are written
+ * here, as rseq_*.h has them; each step of one looks whether it was aborted, and the fence aborts it.
+ * Loads of the header may be as old as the memory model allows. A block must be in one place, and no slot
+ * below or above is ever used.
  */
 enum { BLOCKS = 2, CAPACITY = 2, MEWS_CACHE_TAKE = 1 };
 enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS_CACHE_FROZEN,

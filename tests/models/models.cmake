@@ -31,6 +31,6 @@ set_tests_properties(models/build PROPERTIES FIXTURES_SETUP models)
 
 foreach(model ${models})
 	mews_run_test(models/${model} LABELS models COMMAND models ${model})
-	mews_run_test(models/${model}-long LABELS models long TIMEOUT 1800 COMMAND models ${model} 300)
+	mews_run_test(models/${model}-long LABELS models long TIMEOUT 1800 COST 100 COMMAND models ${model} 100)
 	set_tests_properties(models/${model} models/${model}-long PROPERTIES FIXTURES_REQUIRED models)
 endforeach()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A word of free bits and its summary: three threads return a block each and take some. At the end each block is in one hand or free, and a word that is not zero has its summary.
+ * A word of free bits and its summary: three threads return a block each and take some. At the end each
+ * block is in one hand or free, and a word that is not zero has its summary.
  */
 enum { BLOCKS = 3 };
 

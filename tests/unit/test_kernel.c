@@ -12,6 +12,7 @@
 #include "../../numa/kernel.h"
 #include "../support/faults.h"
 #include "../support/suite.h"
+#include "../support/temporary.h"
 
 static void write_file(char *path, const char *text, size_t length)
 {
@@ -35,10 +36,10 @@ static void test_table_is_full(void **state)
 
 static void test_read_text(void **state)
 {
-	char path[] = "/tmp/mews-kernel-XXXXXX", text[64];
+	char path[256], text[64];
 
 	(void)state;
-	write_file(path, "two\nlines\n", 10);
+	write_file(temporary_name(path, sizeof(path), "kernel"), "two\nlines\n", 10);
 	errno = 77;
 	assert_int_equal(mews_kernel_read_text(path, text, sizeof(text)), 10);
 	assert_string_equal(text, "two\nlines\n");

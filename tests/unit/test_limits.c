@@ -16,6 +16,7 @@
 #include "../../numa/limits.h"
 #include "../support/faults.h"
 #include "../support/suite.h"
+#include "../support/temporary.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define V2_MOUNT "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -29,8 +30,7 @@ static struct mews_limits limits;
 static int set_up(void **state)
 {
 	(void)state;
-	snprintf(root, sizeof(root), "/tmp/mews-limits-XXXXXX");
-	return mkdtemp(root) == NULL;
+	return mkdtemp(temporary_name(root, sizeof(root), "limits")) == NULL;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk)

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 #include "lib/pressure.h"
 #include "numa/kernel.h"
+#include "tests/support/temporary.h"
 #include "tests/support/threads.h"
 
 #define SECOND INT64_C(1000000000)
@@ -146,13 +147,12 @@ static int set_up(void **unused)
 	static struct mews_kernel table;
 
 	(void)unused;
-	strcpy(directory, "/tmp/mews-pressure-XXXXXX");
 	told = 0;
 	table = mews_kernel_real;
 	table.clock_gettime = same_time;
 	table.open = open_ours;
 	mews_kernel = &table;
-	return mkdtemp(directory) ? 0 : -1;
+	return mkdtemp(temporary_name(directory, sizeof(directory), "pressure")) ? 0 : -1;
 }
 
 static int tear_down(void **unused)

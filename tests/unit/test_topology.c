@@ -12,6 +12,7 @@
 #include "../../numa/topology.h"
 #include "../support/faults.h"
 #include "../support/suite.h"
+#include "../support/temporary.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
@@ -327,8 +328,8 @@ static void test_synthetic_without_node(void **state)
 
 static int load_text(const char *text)
 {
-	char path[] = "/tmp/mews-topology-XXXXXX";
-	int fd = mkstemp(path), error;
+	char path[256];
+	int fd = mkstemp(temporary_name(path, sizeof(path), "topology")), error;
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));

@@ -77,7 +77,7 @@ class Image:
         self.sysroot = sysroot
         self.folders = [sysroot + folder for folder in library_folders]
         for name in ALWAYS:
-            self.library(name, [])
+            self.add_library(name, [])
 
     def add(self, path, content, mode=0o644):
         self.files[path] = (content, mode)
@@ -97,11 +97,11 @@ class Image:
         self.add(guest, host, stat.S_IMODE(os.stat(host).st_mode))
         elf = Elf(host)
         for name in elf.needed:
-            if not self.library(name, elf.paths):
+            if not self.add_library(name, elf.paths):
                 raise Wrong(f"{host} needs {name}, which is not in "
                             f"{' '.join(elf.paths + self.folders)}")
 
-    def library(self, name, paths):
+    def add_library(self, name, paths):
         """Adds a library, or a program interpreter, by its name; False where there is none."""
         if name.startswith("/"):
             candidates = [self.sysroot + name]
