@@ -2,7 +2,9 @@
 /*
  * The limit of what holds blocks (layer 6): a bare array a thread, with no check, no sharing and no
  * safety at all. Nobody can be faster and give different blocks. Handed over a ring it goes through
- * its blocks round and round, and the other side drops them: the price of the hand-over itself.
+ * its blocks round and round, and the other side drops them: the price of the hand-over itself. Where some
+ * come back on another thread it takes and gives round and round as well, so that the one that gives away
+ * more never runs out: a block may be in two places then.
  */
 #include <stdatomic.h>
 #include <stdint.h>
@@ -60,12 +62,14 @@ static inline void give_many(void *const *blocks, uint32_t n)
 
 #define BACKEND_NAME "bare"
 #define BACKEND_TABLE perf_bare
-#define BACKEND_CAN (PERF_CAN_PAIR | PERF_CAN_HOLD | PERF_CAN_PASS)
+#define BACKEND_CAN (PERF_CAN_PAIR | PERF_CAN_HOLD | PERF_CAN_PASS | PERF_CAN_SERVE)
 #define BACKEND_ENTER
 #define LEASE() (*--mine.top)
 #define RETURN(block) (*mine.top++ = (block))
 #define LEASE_MANY(blocks, n) take_many(blocks, n)
 #define RETURN_MANY(blocks, n) give_many(blocks, n)
+#define LEASE_ANY() (mine.slot[--mine.next % BLOCKS])
+#define GIVE_ANY(block) (mine.slot[mine.next++ % BLOCKS] = (block))
 #define PRODUCE() (mine.slot[mine.next++ % BLOCKS])
 #define CONSUME(block) ((void)(block))
 #include "workload_body.h"

@@ -2,8 +2,8 @@
 /*
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its
  * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
- * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block) where they are not
- * these; BACKEND_ENTER, what a user would keep in a local variable; BACKEND_SET_UP_RESERVED,
+ * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block), and LEASE_ANY() and
+ * GIVE_ANY(block) where a block may come back on another thread, if they are not these; BACKEND_ENTER, what a user would keep in a local variable; BACKEND_SET_UP_RESERVED,
  * BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
  * backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
  * not an interface. Invariant: the loops of all backends differ in these words only.
@@ -15,6 +15,11 @@
 #ifndef PRODUCE
 #define PRODUCE() LEASE()
 #define CONSUME(block) RETURN(block)
+#endif
+
+#ifndef LEASE_ANY
+#define LEASE_ANY() LEASE()
+#define GIVE_ANY(block) RETURN(block)
 #endif
 
 /* The first line of a block is written, as every user does. */
@@ -140,14 +145,14 @@ static void serve(struct perf_local *local, uint64_t rounds)
 
 		/* The next thread may be asleep and its ring full: then nobody waits for it. */
 		if (!(choice & PERF_ORDER_REMOTE) || !perf_ring_push(out, *slot))
-			RETURN(*slot);
-		block = LEASE();
+			GIVE_ANY(*slot);
+		block = LEASE_ANY();
 		TOUCH(block);
 		*slot = block;
 		if (cursor % 8)
 			continue;
 		while ((block = perf_ring_pop(in)))
-			RETURN(block);
+			GIVE_ANY(block);
 	}
 	local->cursor = cursor;
 }

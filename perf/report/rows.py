@@ -138,7 +138,7 @@ def many_threads():
                         every(most(3), ahead()) if threads == 64 else ahead()))
     for threads in (2, 16):
         rows.append(Row("threads", f"server's pattern, {threads} threads",
-                        f"serve/*/{size}/threads:{threads}", "cpu_ns", "CPU ns", "mutex",
+                        f"serve/*/{size}/threads:{threads}", "cpu_ns", "CPU ns", "bare",
                         "ahead of all", ahead()))
     for pairs, title in ((1, "producer -> consumer, pinned"),
                          (8, "8 producers -> 8 consumers")):
