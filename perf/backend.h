@@ -46,6 +46,7 @@ struct perf_local {
 	uint32_t cursor;
 	size_t block_size;
 	struct perf_ring *out, *in;
+	uint32_t pair;                  /* of a producer and its consumer */
 	struct perf_tail *tail;
 	const atomic_bool *stop;        /* the end of the run, for loops that wait */
 };

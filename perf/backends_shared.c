@@ -9,11 +9,11 @@
 
 extern const struct perf_backend perf_nothing, perf_empty, perf_mutex, perf_malloc;
 extern const struct perf_backend perf_mews, perf_mews_inline, perf_mews_checked;
-extern const struct perf_backend perf_mews_workstation, perf_mews_owned;
+extern const struct perf_backend perf_mews_workstation, perf_mews_owned, perf_home;
 
 const struct perf_backend *const perf_backends[] = {
 	&perf_nothing, &perf_empty, &perf_bare, &perf_mutex, &perf_malloc, &perf_mews,
-	&perf_mews_inline, &perf_mews_checked, &perf_mews_workstation, &perf_mews_owned, NULL,
+	&perf_mews_inline, &perf_mews_checked, &perf_mews_workstation, &perf_mews_owned, &perf_home, NULL,
 };
 
 const char *perf_prepare(int *argc, char **argv)

@@ -141,7 +141,8 @@ static void rings_close(const struct perf_backend *backend, int count)
 /* Members 2i and 2i + 1 are a pair: the first produces, the second consumes, and counts. */
 static void prepare_pass(struct perf_member *member)
 {
-	member->local.in = member->local.out = &rings[member->index / 2];
+	member->local.pair = (uint32_t)member->index / 2;
+	member->local.in = member->local.out = &rings[member->local.pair];
 }
 
 static uint64_t chunk_pass(struct perf_member *member)
@@ -370,7 +371,7 @@ void perf_add_threaded(const struct perf_backend *backend)
 	static const int64_t replace[] = { 1, 2, 4, 64, 0 }, pairs[] = { 1, 8, 0 };
 	const int64_t serve[] = { 2, 16, 0 }, tail[] = { 16, perf_smoke() ? 0 : 1000, 0 };
 
-	if (backend->can & PERF_CAN_PASS)
+	if ((backend->can & (PERF_CAN_HOLD | PERF_CAN_PASS)) == (PERF_CAN_HOLD | PERF_CAN_PASS))
 		perf_add("replace", backend, run_replace, "threads", 4032, replace);
 	if (backend->can & PERF_CAN_PASS)
 		perf_add("pass", backend, run_pass, "pairs", 4032, pairs);

@@ -3,8 +3,9 @@
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its
  * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
  * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block), and LEASE_ANY() and
- * GIVE_ANY(block) where a block may come back on another thread, if they are not these; BACKEND_ENTER, what a user would keep in a local variable; BACKEND_SET_UP_RESERVED,
- * BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
+ * GIVE_ANY(block) where a block may come back on another thread, if they are not these; GIVE(block)
+ * outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep in a local variable;
+ * BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
  * backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
  * not an interface. Invariant: the loops of all backends differ in these words only.
  */
@@ -15,6 +16,12 @@
 #ifndef PRODUCE
 #define PRODUCE() LEASE()
 #define CONSUME(block) RETURN(block)
+#endif
+#ifndef PASS_ENTER
+#define PASS_ENTER
+#endif
+#ifndef GIVE
+#define GIVE(block) CONSUME(block)
 #endif
 
 #ifndef LEASE_ANY
@@ -207,6 +214,7 @@ static void fill(struct perf_local *local, uint64_t rounds)
 static uint64_t produce(struct perf_local *local, uint64_t most)
 {
 	BACKEND_ENTER
+	PASS_ENTER
 	struct perf_ring *const out = local->out;
 	uint64_t done;
 
@@ -230,6 +238,7 @@ static uint64_t produce(struct perf_local *local, uint64_t most)
 static uint64_t consume(struct perf_local *local, uint64_t most)
 {
 	BACKEND_ENTER
+	PASS_ENTER
 	struct perf_ring *const in = local->in;
 	uint64_t done;
 
@@ -259,7 +268,7 @@ static void give_one(void *block)
 {
 	BACKEND_ENTER
 
-	CONSUME(block);
+	GIVE(block);
 }
 
 #ifndef BACKEND_AT_REST

@@ -25,7 +25,7 @@ TUNED = {  # once more, as who reads its manual would set it up
 MALLOCS = list(PEERS) + [f"{name}_tuned" for name in TUNED]
 DPDKS = ["dpdk", "dpdk_stack", "dpdk_own_cache", "dpdk_lcore"]
 INLINE, FUNCTION = "mews_inline", "mews"
-LIMITS = ["nothing", "empty_call", "bare", "mutex"]
+LIMITS = ["nothing", "empty_call", "bare", "home", "mutex"]
 ALONE = {  # limits that each bench measures itself, beside what it is about
     "cpu_us_bare": "thread alone", "ns_kernel": "kernel alone",
     "cycles_arena": "one huge mapping", "ring_ns": "ring alone", "ns_touch": "touch alone",
@@ -145,7 +145,7 @@ def many_threads():
         bench = f"pass/*/{size}/pairs:{pairs}"
         rows += [
             Row("pass", title, bench, "wall_ns", "ns a block", "ring_ns", steady=False),
-            Row("pass", f"{title}, over the ring alone", bench, "ratio", "x", "",
+            Row("pass", f"{title}, over the ring alone", bench, "ratio", "x", "home",
                 "ahead of all, <= 1.3" if pairs == 1 else "ahead of all",
                 every(most(1.3), ahead()) if pairs == 1 else ahead(), steady=False),
         ]
