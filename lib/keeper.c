@@ -591,7 +591,7 @@ void mews_keeper_child(void)
 MEWS_API long mews_keeper_step(unsigned budget_us)
 {
 	int64_t end = budget_us ? mews_kernel_now() + budget_us * INT64_C(1000) : 0;
-	int64_t next, left;
+	int64_t next, left, longest;
 	int state;
 
 	/* A thread that ended in a callback would keep all others from the sources, and forks waiting. */
@@ -599,8 +599,9 @@ MEWS_API long mews_keeper_step(unsigned budget_us)
 	heed_pressure();
 	next = step_all(end, false);
 	pthread_setcancelstate(state, NULL);
+	longest = mews_pressure_told() ? 1000 : INT_MAX;
 	if (next == NEVER)
-		return INT_MAX;
+		return longest;
 	left = (next - mews_kernel_now() + MS - 1) / MS;
-	return left < 0 ? 0 : left < INT_MAX ? left : INT_MAX;
+	return left < 0 ? 0 : left < longest ? left : longest;
 }

@@ -47,6 +47,7 @@ static struct {
 	void (*tell)(void *context, enum mews_pressure level, uint64_t bytes);
 	void *context;
 } callback[CALLBACKS];
+static _Atomic uint32_t callbacks;
 
 /* The level that use alone asks for; one that holds already asks for five points less. */
 static enum mews_pressure level_of_use(const struct mews_pressure_signs *signs,
@@ -495,6 +496,11 @@ void mews_pressure_child(void)
 	opened = stalled = false;
 }
 
+bool mews_pressure_told(void)
+{
+	return atomic_load(&callbacks);
+}
+
 MEWS_API int mews_on_pressure(void (*tell)(void *context, enum mews_pressure level, uint64_t bytes),
 			      void *context)
 {
@@ -508,6 +514,7 @@ MEWS_API int mews_on_pressure(void (*tell)(void *context, enum mews_pressure lev
 	if (i < CALLBACKS) {
 		callback[i].context = context;
 		callback[i].tell = tell;
+		atomic_fetch_add(&callbacks, 1);
 	}
 	pthread_mutex_unlock(&mutex);
 	return i < CALLBACKS ? 0 : -ENOSPC;
@@ -522,6 +529,7 @@ MEWS_API int mews_off_pressure(void (*tell)(void *context, enum mews_pressure le
 	for (i = 0; i < CALLBACKS && result; i++)
 		if (tell && callback[i].tell == tell && callback[i].context == context) {
 			callback[i].tell = NULL;
+			atomic_fetch_sub(&callbacks, 1);
 			result = 0;
 		}
 	pthread_mutex_unlock(&mutex);

@@ -52,6 +52,9 @@ void mews_pressure_watch(const char *path, const char *encoded);
  */
 bool mews_pressure_look(void);
 
+/* Whether there are callbacks: who keeps pools without a thread looks for them. */
+bool mews_pressure_told(void);
+
 /*
  * Sleeps while *word == seen, until mews_pressure_wake, a sign of pressure, or step (NULL: for ever) is
  * over. False where the kernel refuses to.

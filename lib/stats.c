@@ -153,7 +153,8 @@ static void read_keeping(const struct mews_control *control, struct mews_stats *
 	stats->keeper_steps = relaxed(&keeping->steps);
 	stats->keeper_longest_ns = relaxed(&keeping->longest_ns);
 	stats->decay_ms = keeping->decay_ms;
-	stats->keeper_thread = !keeping->by_caller && mews_keeper_runs();
+	stats->keeper_thread = !keeping->by_caller && keeping->decay_ms != MEWS_DECAY_NEVER &&
+		mews_keeper_runs();
 }
 
 static void read_plan(const struct mews_control *control, struct mews_stats *stats)

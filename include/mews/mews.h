@@ -99,7 +99,7 @@ struct mews_report {
 
 /* Who gives back what a pool does not use any more. */
 enum mews_keeper {
-	MEWS_KEEPER_THREAD,     /* one thread of the library, for all pools of the process */
+	MEWS_KEEPER_THREAD,     /* one thread of the library, for all pools that decay */
 	MEWS_KEEPER_CALLER,     /* the caller, by mews_keeper_step */
 };
 
@@ -114,7 +114,7 @@ struct mews_pool_config {
 	const char *name;       /* for reports and statistics; copied, up to 31 characters */
 	size_t block_size;      /* usable bytes a block, 1 .. 64 MiB; 0: 4,032 */
 	size_t alignment;       /* of each block: a power of two, 8 .. 2 MiB; 0: 64 */
-	size_t initial_blocks;  /* backed when the pool is created; 0: none until the first lease */
+	size_t initial_blocks;  /* backed when the pool is created, kept by the keeper; 0: none yet */
 	size_t max_blocks;      /* hard maximum; 0: what the hard limit of the plan allows */
 	size_t growth_blocks;   /* least growth at a time, rounded up to whole slabs; 0: one slab */
 	enum mews_mode mode;
@@ -130,11 +130,12 @@ struct mews_pool_config {
 	 */
 	void (*on_report)(void *context, const struct mews_report *report);
 	void *context;
-	unsigned owners;        /* 1: leases may have owners: see mews/owner.h */
+	unsigned owners;        /* 1: leases may have owners: see mews/owner.h; 1,024 such pools a process */
 	enum mews_keeper keeper;
 	/*
 	 * Milliseconds after which memory that was not needed goes back to the system; 0: as MEWS_DECAY
-	 * says, else 1,500 in server and 250 in workstation mode. MEWS_DECAY_NEVER: it stays.
+	 * says, else 1,500 in server and 250 in workstation mode. MEWS_DECAY_NEVER: it stays, under
+	 * memory pressure too.
 	 */
 	unsigned decay_ms;
 };
@@ -142,10 +143,12 @@ struct mews_pool_config {
 /*
  * Creates a pool. config: NULL means all defaults. On success *pool is set and 0 is returned.
  * -EINVAL: a member is out of its range, or size is not one that this library knows, or
- *  initial_blocks > max_blocks; *pool is NULL.
- * -ENOMEM: address space or memory for initial_blocks was refused; nothing is kept.
+ *  initial_blocks > max_blocks, or pool is NULL; *pool is NULL.
+ * -ENOMEM: address space or memory for initial_blocks was refused, or there are 1,024 pools with owners;
+ *  nothing is kept.
  * What the machine refuses short of that (huge pages, restartable sequences, binding) is not an
- * error: the pool takes the next best way and says so in mews_pool_stats and on_report.
+ * error: the pool takes the next best way and says so in mews_pool_stats. on_report is told of the
+ * fallback path, and of refused hugetlb pages where page_policy asks for them and initial_blocks for memory.
  */
 MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews_pool **pool);
 
@@ -231,6 +234,7 @@ MEWS_API int mews_pool_collect(struct mews_pool *pool);
  * pool takes up to 10 us for each CPU whose cache is closed.
  * Returns in how many milliseconds the next step is due: more than there is to do at once is due
  * soon; at most 2,147,483,647, which says that nothing is to be done until the pools are used again.
+ * While mews_on_pressure has callbacks at most 1,000: no one else may look for them.
  */
 MEWS_API long mews_keeper_step(unsigned budget_us);
 
@@ -282,17 +286,17 @@ MEWS_API int mews_address_name(const void *address, char *buffer, size_t length)
 /*
  * The most that all pools and oversize leases of this process have behind them together, in bytes; it
  * counts the memory of blocks, not the pools' own tables (see metadata_bytes). 0: back to the default,
- * three quarters of what the control group allows (parents' limits included), or of the memory of the
- * nodes, as the last pool that was created found it. Below what is used now nothing is taken away from
- * who has it: what is free is given back to the system at once, and growth fails until use has fallen.
- * Always 0.
+ * what MEWS_HARD_LIMIT says, else three quarters of what the control group allows (parents' limits
+ * included), or of the memory of the nodes, and no more than half of RLIMIT_AS, as the last pool that was
+ * created found them. Below what is used now nothing is taken away from who has it: what is free is given
+ * back to the system at once, and growth fails until use has fallen. Always 0.
  */
 MEWS_API int mews_set_hard_limit(size_t bytes);
 
 /*
- * The same for the blocks of one pool: its max_blocks from now on. Up to what address space was reserved
- * for when the pool was created: its max_blocks then, rounded up to whole slabs. A pool above its new
- * limit keeps blocks that lie in one slab with one that is out, and may lease them.
+ * The same for the blocks of one pool: its max_blocks from now on. It may rise to its max_blocks when it
+ * was created, rounded up to whole slabs, and beyond that as far as address space happens to be there. A
+ * pool above its new limit keeps blocks that lie in one slab with one that is out, and may lease them.
  * 0, or -EINVAL (NULL, 0 blocks), -ERANGE (more than is reserved), -ESHUTDOWN (disposed).
  */
 MEWS_API int mews_pool_set_limit(struct mews_pool *pool, size_t max_blocks);
@@ -316,9 +320,10 @@ MEWS_API int mews_pool_dispose(struct mews_pool *pool);
 /*
  * An eventfd for an event loop, which has blocks to lease besides other things: once a lease of this
  * pool failed with ENOBUFS, it becomes readable as soon as a block is free again, or may be, that no
- * waiter of mews_lease_wait got. Once, until the next lease fails. Read it (8 bytes) when it is readable,
- * then lease. Non-blocking, close-on-exec, the same at each call, the pool's: closed with it. The child
- * of a fork has none until it asks for its own.
+ * waiter of mews_lease_wait got. Once, until the next lease fails. Those before the first call of this
+ * do not count, nor do oversize ones. Read it (8 bytes) when it is readable, then lease. Non-blocking,
+ * close-on-exec, the same at each call, the pool's: closed with it. The child of a fork has none until it
+ * asks for its own.
  * Returns the descriptor, or -EINVAL (NULL), -ESHUTDOWN (disposed), -EMFILE, -ENFILE, -ENOMEM.
  */
 MEWS_API int mews_pool_pressure_fd(struct mews_pool *pool);
@@ -395,7 +400,7 @@ struct mews_stats {
 	uint64_t depot_hits, slab_hits, growths, remote_node, reclaims;
 	uint64_t return_misses; /* return calls that found the CPU's cache full, closed or foreign */
 	uint64_t foreign_returns;  /* blocks returned on a CPU of another node */
-	uint64_t failures;      /* leases that failed */
+	uint64_t failures;      /* lease calls that got fewer than they wanted, but for mews_lease_wait's */
 	uint64_t double_returns, foreign_pointers, interior_pointers;
 	uint32_t cache_capacity, magazine;  /* blocks */
 	enum mews_mode mode;

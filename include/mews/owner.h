@@ -75,7 +75,7 @@ MEWS_API void mews_owner_destroy(struct mews_owner *owner);
  * struct mews_owner *MEWS_OWNER_SCOPE(request, "request");
  * An owner that is destroyed at the end of the block it is declared in; NULL and errno as
  * mews_owner_create. Where the block is left by longjmp, or by the death of the thread in code that was
- * compiled without -fexceptions, the owner ends with the thread.
+ * compiled without -fexceptions, the owner ends with the scope around it, or with the thread.
  */
 #define MEWS_OWNER_SCOPE(variable, name)					\
 	variable __attribute__((cleanup(mews_owner_leave))) = mews_owner_enter(name)

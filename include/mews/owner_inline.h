@@ -76,8 +76,8 @@ mews_bind_key(struct mews_pool *pool, uint64_t key)
 }
 
 /* Neither may be NULL. */
-static inline __attribute__((always_inline)) struct mews_bound
-mews_bind_inline(struct mews_pool *pool, struct mews_owner *owner)
+static inline __attribute__((always_inline)) struct mews_bound mews_bind_inline(struct mews_pool *pool,
+									 struct mews_owner *owner)
 {
 	/* An owner begins with its key. */
 	struct mews_bound bound = mews_bind_key(pool, *(const uint64_t *)(const void *)owner);

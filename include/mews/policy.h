@@ -24,8 +24,8 @@ enum mews_node_policy {
 
 /* The page size at which the backing ladder starts; it goes down from there, never up. */
 enum mews_page_policy {
-	MEWS_PAGES_AUTO,        /* the mode decides: server starts at 1 GiB, workstation at BASE */
-	MEWS_PAGES_1G,          /* 1 GiB hugetlb, then as 2M */
+	MEWS_PAGES_AUTO,        /* the mode decides: server 2M, or 1G where initial_blocks fill one; else BASE */
+	MEWS_PAGES_1G,          /* 1 GiB hugetlb for initial_blocks, then as 2M */
 	MEWS_PAGES_2M,          /* 2 MiB hugetlb, then as THP */
 	MEWS_PAGES_THP,         /* transparent huge pages, then base pages */
 	MEWS_PAGES_BASE,        /* base pages only */

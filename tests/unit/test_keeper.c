@@ -172,7 +172,14 @@ static void test_idle(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
-/* With nothing to do it sleeps until an operation misses. */
+static void be_told(void *context, enum mews_pressure level, uint64_t bytes)
+{
+	(void)context;
+	(void)level;
+	(void)bytes;
+}
+
+/* With nothing to do it sleeps until an operation misses, but for callbacks that only it looks for. */
 static void test_sleep(void **state)
 {
 	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
@@ -185,6 +192,10 @@ static void test_sleep(void **state)
 		assert_in_range(looks++, 0, 20);
 	steps = stats_of(pool).keeper_steps;
 	assert_int_equal(step(1000000), INT_MAX);
+	assert_int_equal(mews_on_pressure(be_told, NULL), 0);
+	assert_int_equal(step(100), 1000);
+	assert_int_equal(mews_off_pressure(be_told, NULL), 0);
+	assert_int_equal(step(100), INT_MAX);
 	assert_int_equal(stats_of(pool).keeper_steps, steps);
 	use(pool, 10);
 	assert_in_range(step(0), 1, 100);
