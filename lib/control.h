@@ -42,6 +42,13 @@ enum mews_state {
 	MEWS_DISPOSED,          /* leases fail, returns drop their block */
 };
 
+/* A fork is under way. */
+enum mews_frozen {
+	MEWS_THAWED,
+	MEWS_FREEZING,          /* it waits for those inside */
+	MEWS_FROZEN,            /* nobody is inside, but for who forks */
+};
+
 /* Why caches stay closed: see detour.h. */
 enum mews_detour {
 	MEWS_DETOUR_WAIT = 1,   /* a return must see who waits */
@@ -64,7 +71,7 @@ struct mews_control {
 	mews_word *dropped;             /* DISPOSED: bit by block number: it came back */
 	/* Holders of a pool that may end: the bias while it lives, then blocks out and drains under way. */
 	mews_word holders;
-	_Atomic uint32_t frozen;        /* futex: a fork is under way: see process.c */
+	_Atomic uint32_t frozen;        /* futex: an enum mews_frozen: see process.c */
 	_Atomic uint32_t detours;       /* bits: why the caches stay closed: see detour.h */
 	_Atomic uint32_t draining;      /* a drain is under way */
 	_Atomic uint32_t drain_leases;  /* operations that leased during a drain */

@@ -184,7 +184,9 @@ static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **
 	begin_move(s);
 	if (claim_slab(s, w, &claim.slab)) {
 		*error = grow_claimed(s, &claim, blocks, count);
-		unclaim_slab(s, w, claim.slab);
+		/* A whole one is anybody's from its publication on, and may be given back already. */
+		if (*error || claim.to < s->slab_blocks)
+			unclaim_slab(s, w, claim.slab);
 	} else if (atomic_load(&s->growing) == 1) {
 		*error = ENOMEM; /* else others may have it in their hands */
 	}

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "../numa/fence.h"
@@ -84,28 +85,40 @@ static uint64_t hugetlb_bytes(const struct mews_control *control)
 }
 
 /*
- * Not for the forker itself, and not for an operation within another of the same thread: the fork
- * waits for the outer one.
+ * Not for the forker itself, and, while the fork waits for those inside, not for an operation within
+ * another of the same thread, which it may be waiting for.
  */
 static bool frozen_for_me(struct mews_control *control)
 {
+	uint32_t frozen = atomic_load(&control->frozen);
+
 	/* Relaxed: a forker of another fork than the one that froze makes for one more look. */
-	return atomic_load(&control->frozen) && inside == 1 &&
+	return frozen && (inside == 1 || frozen == MEWS_FROZEN) &&
 	       !pthread_equal(atomic_load_explicit(&forker, memory_order_relaxed), pthread_self());
 }
 
-/* Until the fork is over: then inside. A lease that gets its block keeps errno. */
+/*
+ * Until the fork is over: then inside. A lease that gets its block keeps errno. Without signals: the fork
+ * does not wait for who waits for it, nor for the operation of a handler within that.
+ */
 static __attribute__((noinline)) void wait_for_fork(struct mews_control *control, uint32_t cpu,
 						    struct mews_pass *pass)
 {
 	const struct timespec step = { .tv_nsec = 1000000 };
+	sigset_t all, before;
+	uint32_t frozen;
 	int saved = errno;
 
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	do {
 		mews_gate_leave(pass);
-		mews_kernel->futex_wait((uint32_t *)&control->frozen, 1, &step);
+		frozen = atomic_load(&control->frozen);
+		if (frozen)
+			mews_kernel->futex_wait((uint32_t *)&control->frozen, frozen, &step);
 		*pass = mews_gate_enter(&control->sides, cpu);
 	} while (frozen_for_me(control));
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
 }
 
@@ -167,10 +180,12 @@ static void freeze_all(void)
 
 	/* Sequentially consistent, before the gate is looked at: see side.h. */
 	cds_list_for_each_entry(control, &mews_process_pools, link)
-		atomic_store(&control->frozen, 1);
+		atomic_store(&control->frozen, MEWS_FREEZING);
 	if (!inside)
 		cds_list_for_each_entry(control, &mews_process_pools, link)
 			mews_gate_wait(&control->sides);
+	cds_list_for_each_entry(control, &mews_process_pools, link)
+		atomic_store(&control->frozen, MEWS_FROZEN);
 	cds_list_for_each_entry(control, &mews_process_pools, link)
 		shut_caches(control);
 }
@@ -181,7 +196,7 @@ static void thaw(struct mews_control *control)
 
 	for (cpu = 0; cpu < control->sides.count; cpu++)
 		mews_cache_thaw(control, cpu);
-	atomic_store(&control->frozen, 0);
+	atomic_store(&control->frozen, MEWS_THAWED);
 	mews_kernel->futex_wake((uint32_t *)&control->frozen, INT_MAX);
 }
 
@@ -265,7 +280,7 @@ static void revive(struct mews_control *control)
 		atomic_store(&control->state, MEWS_DISPOSED);
 	else
 		thaw(control);
-	atomic_store(&control->frozen, 0);
+	atomic_store(&control->frozen, MEWS_THAWED);
 }
 
 static void in_child(void)

@@ -235,7 +235,8 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 	begin_move(s);
 	if (!partial || unmark_slab(w->partial, slab)) {
 		blocks = atomic_load(&w->blocks[slab]);
-		done = blocks && take_slab(s, w, slab, blocks) &&
+		/* Given back meanwhile, and grown in part: only its claim makes that ours. */
+		done = (partial || blocks == s->slab_blocks) && blocks && take_slab(s, w, slab, blocks) &&
 		       discard_slab(s, w, slab, blocks, trim);
 		if (partial && !done)
 			unclaim_slab(s, w, slab);

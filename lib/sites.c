@@ -306,7 +306,8 @@ static void name_stack(const struct mews_lease_site *site, char *text, size_t le
 
 	for (i = 0; i < site->depth && i < 3; i++) {
 		at += (size_t)snprintf(text + at, length - at, "%s", i ? " from " : "");
-		at += (size_t)mews_address_name(site->stack[i], text + at, length - at);
+		if (at < length)
+			at += (size_t)mews_address_name(site->stack[i], text + at, length - at);
 		if (at >= length)
 			return;
 	}

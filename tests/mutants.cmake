@@ -107,3 +107,32 @@ mews_waiters_mutant(returns-do-not-look lib/waiters.c [=[if (!find_first(q, &fir
 			return]=])
 mews_waiters_mutant(sleeps-unlooked lib/waiters.c [=[word_of(tail, MEWS_TURN_LOOK))]=]
 	[=[word_of(tail, MEWS_TURN_WAITING))]=])
+
+# mews_unit_mutant(test name FILE FROM TO [DEFINE d]): a unit test with a bug in a file of lib/, linked in the
+# place of the library's own, or included by the name d. It fails, as it must.
+function(mews_unit_mutant test name file from to)
+	cmake_parse_arguments(PARSE_ARGV 5 arg "" "DEFINE" "")
+	mews_mutate(${name} FILE ${file} FROM "${from}" TO "${to}")
+	set(command ${CMAKE_COMMAND} -E true) # where it does not apply: does not fail, as it must
+	if(MEWS_MUTATED)
+		set(mutant ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
+		set(command test_${test}_${name})
+		if(arg_DEFINE)
+			mews_suite(${command} unit/test_${test}.c)
+			target_compile_definitions(${command} PRIVATE ${arg_DEFINE}="${mutant}")
+		else()
+			mews_suite(${command} unit/test_${test}.c ${mutant})
+		endif()
+		target_include_directories(${command} PRIVATE ${PROJECT_SOURCE_DIR}/lib)
+	endif()
+	mews_run_test(unit/${test}-planted-${name} LABELS unit COMMAND ${command})
+	set_tests_properties(unit/${test}-planted-${name} PROPERTIES WILL_FAIL TRUE)
+endfunction()
+
+mews_unit_mutant(claims unclaims-what-is-others lib/grow.c
+	[=[		if (*error || claim.to < s->slab_blocks)
+			unclaim_slab]=] [=[		unclaim_slab]=] DEFINE GROW_C)
+mews_unit_mutant(claims trims-what-became-partial lib/shrink.c
+	[=[(partial || blocks == s->slab_blocks) && ]=] "" DEFINE SHRINK_C)
+mews_unit_mutant(process runs-in-a-frozen-pool lib/process.c
+	[=[	if (__builtin_expect(frozen_for_me(control), 0))]=] [=[	if (__builtin_expect(frozen_for_me(control), 0) && !pass)]=])

@@ -373,7 +373,7 @@ struct mews_node_stats {
 	uint64_t backed_2m;
 	uint64_t backed_thp;    /* bytes for which huge pages were asked; the kernel may give fewer */
 	uint64_t backed_base;
-	uint64_t unbound;       /* bytes whose binding to the node was refused */
+	uint64_t unbound;       /* bytes whose binding to the node was refused, ever */
 };
 
 /*

@@ -541,7 +541,42 @@ static void test_report_is_not_cancelled(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
-int main(void)
+/* With a name of the program that fills what the message has room for. */
+static int drain_with_a_long_name(void)
+{
+	void *block;
+
+	set_up(NULL);
+	mews_pool_sample_leases(pool, 1);
+	block = lease_here();
+	drain_in_vain();
+	mews_return(pool, block);
+	return tear_down(NULL);
+}
+
+/* Of each length about that room: AddressSanitizer sees who writes behind it. */
+static void test_long_names(void **state)
+{
+	char name[512], self[] = "/proc/self/exe";
+	int status;
+	pid_t child;
+
+	(void)state;
+	memset(name, 'x', sizeof(name));
+	for (size_t length = 470; length < 506; length++) {
+		name[length] = 0;
+		child = fork();
+		if (child == 0) {
+			execv(self, (char *[]) { name, "long-name", NULL });
+			_exit(1);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+		name[length] = 'x';
+	}
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_off, set_up, tear_down),
@@ -558,8 +593,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_misuse_names_the_site, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fork, set_up, tear_down),
 		cmocka_unit_test(test_address_name),
+		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_report_is_not_cancelled),
 	};
 
+	if (argc == 2 && strcmp(argv[1], "long-name") == 0)
+		return drain_with_a_long_name();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

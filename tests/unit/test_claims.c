@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who a slab belongs to while two give it back and others grow: each of these was once another's already
+ * when its operation, stopped for a while, went on. The files are included with a stop in them.
+ */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <mews/mews.h>
+#include "../../lib/control.h"
+#include "../../lib/slab_bits.h"
+#include "../support/suite.h"
+
+/* What others do at the stop, once. */
+static void (*meanwhile)(void);
+
+static void stop_here(void)
+{
+	void (*others)(void) = meanwhile;
+
+	meanwhile = NULL;
+	if (others)
+		others();
+}
+
+static void stop_and_unclaim(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
+{
+	stop_here();
+	unclaim_slab(s, w, slab);
+}
+
+static void stop_and_begin(struct mews_slabs *s)
+{
+	stop_here();
+	begin_move(s);
+}
+
+#ifndef GROW_C /* a mutant */
+#define GROW_C "../../lib/grow.c"
+#endif
+#ifndef SHRINK_C
+#define SHRINK_C "../../lib/shrink.c"
+#endif
+
+#define unclaim_slab stop_and_unclaim
+#include GROW_C
+#undef unclaim_slab
+#define begin_move stop_and_begin
+#include SHRINK_C
+#undef begin_move
+
+static struct mews_pool *pool;
+static struct mews_slabs *slabs;
+static void no_block(void *context, const void *block, enum mews_verdict verdict)
+{
+	(void)context;
+	(void)block;
+	fail_msg("%s", verdict ? "a bad block" : "a double return");
+}
+
+/* Slabs of base pages. */
+static void open_pool(size_t growth_blocks)
+{
+	struct mews_pool_config config = {
+		.size = sizeof(config), .mode = MEWS_MODE_WORKSTATION, .max_blocks = 100000,
+		.growth_blocks = growth_blocks, .keeper = MEWS_KEEPER_CALLER, .decay_ms = MEWS_DECAY_NEVER,
+	};
+
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	slabs = &mews_control_of(pool)->slabs;
+}
+
+static bool has_mark(const mews_word *marks, uint32_t slab)
+{
+	return atomic_load(&marks[slab / 64]) >> slab % 64 & 1;
+}
+
+/* No slab that has blocks may be claimed as one that has none. */
+static void look(void)
+{
+	struct mews_window *w = slabs->window;
+
+	for (uint32_t slab = 0; slab < atomic_load(&w->frontier); slab++) {
+		if (has_mark(w->vacant, slab))
+			assert_false(atomic_load(&w->blocks[slab]) || has_mark(w->partial, slab));
+	}
+}
+
+static void trim(void)
+{
+	struct mews_trim all = { .bytes = UINT64_MAX };
+
+	mews_slabs_trim(slabs, 0, &all);
+}
+
+static void come_between(void)
+{
+	fail_msg("a slab's claim ends after others could give it back, and claim it");
+}
+
+/* A growth that published a whole slab has no claim of it any more, whoever has it. */
+static void test_growth_of_a_whole_slab(void **state)
+{
+	void *block;
+	int error;
+
+	(void)state;
+	open_pool(100);
+	assert_true(slabs->plan->growth_slabs > 1);
+	meanwhile = come_between;
+	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 1);
+	meanwhile = NULL;
+	mews_slabs_put(slabs, &block, 1, no_block, NULL);
+	look();
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* Another gives it back, and a growth at a limit backs a part of it. */
+static void give_back_and_grow_in_part(void)
+{
+	void *block;
+	int error;
+
+	trim();
+	atomic_store(&slabs->max_blocks, 31);
+	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 1);
+	mews_slabs_put(slabs, &block, 1, no_block, NULL);
+}
+
+static void test_trim_of_what_became_partial(void **state)
+{
+	void *block;
+	int error;
+
+	(void)state;
+	open_pool(1);
+	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 1);
+	mews_slabs_put(slabs, &block, 1, no_block, NULL);
+	meanwhile = give_back_and_grow_in_part;
+	trim();
+	assert_null(meanwhile);
+	atomic_store(&slabs->max_blocks, 100000);
+	look();
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_growth_of_a_whole_slab),
+		cmocka_unit_test(test_trim_of_what_became_partial),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
