@@ -119,23 +119,23 @@ size_t mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct me
 	return got;
 }
 
-static void push(struct mews_depot *d, struct mews_tagstack *stack,
-		 const struct mews_magazine *magazines, size_t count)
+static uint32_t push(struct mews_depot *d, struct mews_tagstack *stack,
+		     const struct mews_magazine *magazines, size_t count)
 {
 	uint32_t number[MEWS_AT_ONCE];
 	size_t i;
 
 	for (i = 0; i < count; i++)
 		number[i] = magazines[i].number;
-	mews_tagstack_push_many(stack, d->link, number, count);
+	return mews_tagstack_push_many(stack, d->link, number, count);
 }
 
-void mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
-			  const struct mews_magazine *magazines, size_t count)
+uint32_t mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
+			      const struct mews_magazine *magazines, size_t count)
 {
 	struct mews_depot *d = &depots->depot[depot];
 
-	push(d, &d->full, magazines, count);
+	return push(d, &d->full, magazines, count);
 }
 
 void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,

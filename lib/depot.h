@@ -48,14 +48,20 @@ struct mews_magazine {
 	uint32_t number;
 };
 
-/* Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. */
-#define MEWS_AT_ONCE 4
+/*
+ * Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. Half of a
+ * cache's four: as many are there until the next miss as there is room for until the next overflow.
+ */
+#define MEWS_AT_ONCE 2
 
 /* gcc emits it for __builtin_prefetch only with -mprfchw; a CPU that does not know it passes it over. */
 #if defined(__x86_64__)
 #define mews_near(line) __asm__ volatile ("prefetchw %0" : : "m" (*(const char *)(line)))
+/* To the caches that all CPUs share; as all hints it cannot fault, whatever became of the line. */
+#define mews_far(line) __asm__ volatile ("cldemote %0" : : "m" (*(const char *)(line)))
 #else
 #define mews_near(line) __builtin_prefetch((line), 1)
+#define mews_far(line) ((void)(line)) /* aarch64 has none */
 #endif
 
 /*
@@ -82,6 +88,26 @@ static inline void mews_depot_near_slots(const struct mews_depots *depots,
 			mews_near(magazines[i].slots + slot);
 }
 
+/* Magazines that an operation filled and another CPU will read. */
+struct mews_sent {
+	struct mews_magazine magazines[MEWS_AT_ONCE];
+	uint32_t count;
+	uint32_t magazine;              /* blocks of each */
+};
+
+/*
+ * For who has sent magazines, after it left the gate: a locked instruction waits until the lines have gone.
+ * Who takes them gets the slots from L3 then, which is sooner than out of this CPU's caches.
+ */
+static inline void mews_depot_far_slots(const struct mews_sent *sent)
+{
+	uint32_t i, slot;
+
+	for (i = 0; i < sent->count; i++)
+		for (slot = 0; slot < sent->magazine; slot += 64 / sizeof(void *))
+			mews_far(sent->magazines[i].slots + slot);
+}
+
 /*
  * Takes up to count (<= MEWS_AT_ONCE) empty magazines, to be filled and put on the full stack, or full
  * ones, to be read and put on the empty stack. Returns how many; no empty ones: the depot is at its
@@ -92,9 +118,12 @@ size_t mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct m
 size_t mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct mews_magazine *out,
 			   size_t count);
 
-/* Ends the holding of magazines. Full: of depots->magazine blocks of the depot's window each. */
-void mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
-			  const struct mews_magazine *magazines, size_t count);
+/*
+ * Ends the holding of magazines. Full: of depots->magazine blocks of the depot's window each; returns how
+ * many the depot has then.
+ */
+uint32_t mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
+			      const struct mews_magazine *magazines, size_t count);
 void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,
 			   const struct mews_magazine *magazines, size_t count);
 

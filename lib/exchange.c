@@ -115,8 +115,6 @@ static void heed_detours(struct mews_control *control, uint32_t cpu)
 		mews_collect_cache(control, cpu);
 }
 
-#define OVERFLOW_MAGAZINES 3    /* of a cache's four */
-
 /*
  * How many magazines are to leave the CPU's cache. After a miss its threads lease and return in turns, more
  * than it holds: it gets room for as many again, and where it had that, what is too much is little. After
@@ -137,13 +135,23 @@ static size_t overflow_magazines(struct mews_control *control, const struct mews
 		mews_resize_cache(control, pass->cpu, capacity > plan->cache_capacity ? capacity :
 				  plan->cache_capacity);
 	}
-	return bursts ? 1 : OVERFLOW_MAGAZINES;
+	return bursts ? 1 : MEWS_AT_ONCE;
 }
 
-void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
+/* A CPU that took nothing since its last overflow, and whose depot holds no more than after that one. */
+static bool others_take(struct mews_side *side, uint32_t depth)
+{
+	/* Relaxed: hints. */
+	uint32_t before = atomic_load_explicit(&side->depth, memory_order_relaxed);
+
+	atomic_store_explicit(&side->depth, depth, memory_order_relaxed);
+	return depth <= before && !atomic_load_explicit(&side->took, memory_order_relaxed);
+}
+
+void mews_overflow(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent)
 {
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
-	struct mews_magazine empty[OVERFLOW_MAGAZINES];
+	struct mews_magazine *empty = sent->magazines;
 	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
 	size_t want = overflow_magazines(control, pass), have, count, full = 0, i;
 
@@ -154,8 +162,10 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass)
 	count = take_cached(control, hot, control->plan.magazine);
 	while (full < have && fill(control, pass, empty[full].slots))
 		full++;
-	if (full)
-		mews_depot_push_full(&control->depots, depot, empty, full);
+	if (full && others_take(pass->side, mews_depot_push_full(&control->depots, depot, empty, full))) {
+		sent->count = full;
+		sent->magazine = control->plan.magazine;
+	}
 	if (full < have)
 		mews_depot_push_empty(&control->depots, depot, empty + full, have - full);
 	mews_notice(control);

@@ -33,9 +33,9 @@ void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 
 /*
  * Makes room in this CPU's full cache: by a higher bound, or by magazines that leave from below its top one,
- * which is hot.
+ * which is hot. Says in *sent which of them others will read; leaves it alone where there are none.
  */
-void mews_overflow(struct mews_control *control, const struct mews_pass *pass);
+void mews_overflow(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent);
 
 /* Puts a block of another node on the CPU's away stack, and sends a magazine's worth home. */
 void mews_send_home(struct mews_control *control, const struct mews_pass *pass, void *block);

@@ -58,6 +58,7 @@ struct operation {
 	uint32_t detours;
 	bool cached;
 	bool woken;                     /* its cache rested: what it looks for may be there */
+	struct mews_sent sent;          /* by the last overflow in it */
 };
 
 /*
@@ -129,23 +130,6 @@ static size_t deal(struct mews_control *control, struct operation *op, void *con
 	return use;
 }
 
-/*
- * Two of a cache's four: room for two more is left then, as there are two until the next miss. All of
- * them for a CPU that took some at its last exchange too, as one that produces for others does.
- */
-static size_t miss_magazines(const struct operation *op)
-{
-	_Atomic uint32_t *took = &op->pass.side->took;
-
-	if (!op->cached)
-		return 1;
-	/* Relaxed: a hint. */
-	if (atomic_load_explicit(took, memory_order_relaxed))
-		return MEWS_AT_ONCE;
-	atomic_store_explicit(took, 1, memory_order_relaxed);
-	return 2;
-}
-
 /* From magazines of the CPU's depot, without a stop. 0 where there is none. */
 static size_t lease_from_depot(struct mews_control *control, struct operation *op, void **blocks,
 			       size_t count)
@@ -153,8 +137,11 @@ static size_t lease_from_depot(struct mews_control *control, struct operation *o
 	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
 	struct mews_magazine full[MEWS_AT_ONCE];
 	size_t use = 0, i, n = mews_depot_pop_full(&control->depots, depot, full,
-						   miss_magazines(op));
+						   op->cached ? MEWS_AT_ONCE : 1);
 
+	/* Relaxed: a hint for the next overflow. */
+	if (op->cached)
+		atomic_store_explicit(&op->pass.side->took, 1, memory_order_relaxed);
 	if (!n)
 		return 0;
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
@@ -402,7 +389,7 @@ static void return_home(struct mews_control *control, struct operation *op, void
 		if (closed(op))
 			mews_open_cache(control, op->pass.cpu);
 		else if (!op->woken)
-			mews_overflow(control, &op->pass);
+			mews_overflow(control, &op->pass, &op->sent);
 		op->woken = false; /* from here on, who finds it full makes room */
 		mews_stash(control, &block, 1);
 		return;
@@ -510,6 +497,7 @@ void mews_slow_return(struct mews_control *control, void *const *blocks, size_t 
 	size_t back = 0, i, put;
 	bool disposed;
 
+	op.sent.count = 0;
 	begin(control, &op);
 	disposed = op.state == MEWS_DISPOSED;
 	for (i = 0; i < count; i += put) {
@@ -522,6 +510,7 @@ void mews_slow_return(struct mews_control *control, void *const *blocks, size_t 
 		}
 	}
 	end(control, &op);
+	mews_depot_far_slots(&op.sent);
 	/* Last: the pool may be gone with the last of its blocks. */
 	if (disposed && back)
 		mews_release_holders(control, back);

@@ -61,6 +61,7 @@ struct mews_side {
 	_Atomic uint32_t cache_state;
 	_Atomic uint32_t took;          /* the last exchange with the depot was a miss */
 	_Atomic uint32_t capacity;      /* of the CPU's cache: see mews_cache_resize */
+	_Atomic uint32_t depth;         /* of its depot, after its last overflow */
 	mews_word event[MEWS_EVENTS];
 	mews_word leases;               /* while leases are sampled: see sample.h */
 	uint64_t seen[3];       /* the keeper's: the cache, local and away as at its last look */

@@ -136,3 +136,5 @@ mews_unit_mutant(claims trims-what-became-partial lib/shrink.c
 	[=[(partial || blocks == s->slab_blocks) && ]=] "" DEFINE SHRINK_C)
 mews_unit_mutant(process runs-in-a-frozen-pool lib/process.c
 	[=[	if (__builtin_expect(frozen_for_me(control), 0))]=] [=[	if (__builtin_expect(frozen_for_me(control), 0) && !pass)]=])
+mews_unit_mutant(cache sends-what-it-takes-itself lib/exchange.c
+	[=[depth <= before && !]=] [=[depth + before && !]=])
