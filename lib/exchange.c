@@ -138,14 +138,24 @@ static size_t overflow_magazines(struct mews_control *control, const struct mews
 	return bursts ? 1 : MEWS_AT_ONCE;
 }
 
-/* A CPU that took nothing since its last overflow, and whose depot holds no more than after that one. */
-static bool others_take(struct mews_side *side, uint32_t depth)
+/*
+ * Puts the first so many of sent's magazines in the depot. They are for others to read where some are gone from
+ * there since the last overflow of this CPU, which took none.
+ */
+static void send_full(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent,
+		      uint32_t full)
 {
+	struct mews_side *side = pass->side;
+	uint32_t depth = mews_depot_push_full(&control->depots, control->plan.cpu_depot[pass->cpu],
+					      sent->magazines, full);
 	/* Relaxed: hints. */
 	uint32_t before = atomic_load_explicit(&side->depth, memory_order_relaxed);
 
 	atomic_store_explicit(&side->depth, depth, memory_order_relaxed);
-	return depth <= before && !atomic_load_explicit(&side->took, memory_order_relaxed);
+	if (depth < before + full && !atomic_load_explicit(&side->took, memory_order_relaxed)) {
+		sent->count = full;
+		sent->magazine = control->plan.magazine;
+	}
 }
 
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent)
@@ -162,10 +172,8 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass, s
 	count = take_cached(control, hot, control->plan.magazine);
 	while (full < have && fill(control, pass, empty[full].slots))
 		full++;
-	if (full && others_take(pass->side, mews_depot_push_full(&control->depots, depot, empty, full))) {
-		sent->count = full;
-		sent->magazine = control->plan.magazine;
-	}
+	if (full)
+		send_full(control, pass, sent, full);
 	if (full < have)
 		mews_depot_push_empty(&control->depots, depot, empty + full, have - full);
 	mews_notice(control);

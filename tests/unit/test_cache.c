@@ -206,7 +206,7 @@ static uint32_t overflow(void)
 	return sent.count;
 }
 
-/* Only from a CPU that returns what others take: an overflow after an overflow, and no fuller depot. */
+/* Only from a CPU that returns what others take: an overflow after an overflow, and a depot that lost some. */
 static void test_sent(void **state)
 {
 	uint32_t depot = control->plan.cpu_depot[cpu];
