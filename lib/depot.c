@@ -6,6 +6,9 @@
  * the others, and nothing else.
  */
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include "depot.h"
 
 static size_t round_pair(size_t bytes)
@@ -28,6 +31,18 @@ size_t mews_depots_table_bytes(const struct mews_plan *plan)
 	return plan->depots * (sizeof(struct mews_depot) + link_bytes(plan) + slot_bytes(plan));
 }
 
+/* Whether the CPU knows cldemote, as Intel's do from Sapphire Rapids on. */
+static bool can_send(void)
+{
+#if defined(__x86_64__)
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && c >> 25 & 1;
+#else
+	return false;
+#endif
+}
+
 void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, void *tables)
 {
 	char *at = (char *)tables + plan->depots * sizeof(struct mews_depot);
@@ -37,6 +52,7 @@ void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, 
 		.count = plan->depots,
 		.capacity = plan->depot_magazines,
 		.magazine = plan->magazine,
+		.sends = can_send(),
 		.depot = tables,
 	};
 	for (i = 0; i < plan->depots; i++) {

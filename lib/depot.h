@@ -34,6 +34,7 @@ struct mews_depots {
 	uint32_t count;
 	uint32_t capacity;              /* magazines of each depot */
 	uint32_t magazine;              /* blocks of each magazine */
+	bool sends;                     /* mews_far does something here */
 	struct mews_depot *depot;
 };
 
@@ -48,11 +49,8 @@ struct mews_magazine {
 	uint32_t number;
 };
 
-/*
- * Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. Half of a
- * cache's four: as many are there until the next miss as there is room for until the next overflow.
- */
-#define MEWS_AT_ONCE 2
+/* Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. */
+#define MEWS_AT_ONCE 4
 
 /* gcc emits it for __builtin_prefetch only with -mprfchw; a CPU that does not know it passes it over. */
 #if defined(__x86_64__)
@@ -61,7 +59,7 @@ struct mews_magazine {
 #define mews_far(line) __asm__ volatile ("cldemote %0" : : "m" (*(const char *)(line)))
 #else
 #define mews_near(line) __builtin_prefetch((line), 1)
-#define mews_far(line) ((void)(line)) /* aarch64 has none */
+#define mews_far(line) ((void)(line)) /* nothing does it */
 #endif
 
 /*

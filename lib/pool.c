@@ -130,6 +130,23 @@ static size_t deal(struct mews_control *control, struct operation *op, void *con
 	return use;
 }
 
+/*
+ * Two of a cache's four: room for two more is left then, as there are two until the next miss. All of
+ * them for a CPU that took some at its last exchange too, as one that produces for others does.
+ */
+static size_t miss_magazines(const struct operation *op)
+{
+	_Atomic uint32_t *took = &op->pass.side->took;
+
+	if (!op->cached)
+		return 1;
+	/* Relaxed: a hint. */
+	if (atomic_load_explicit(took, memory_order_relaxed))
+		return MEWS_AT_ONCE;
+	atomic_store_explicit(took, 1, memory_order_relaxed);
+	return 2;
+}
+
 /* From magazines of the CPU's depot, without a stop. 0 where there is none. */
 static size_t lease_from_depot(struct mews_control *control, struct operation *op, void **blocks,
 			       size_t count)
@@ -137,11 +154,8 @@ static size_t lease_from_depot(struct mews_control *control, struct operation *o
 	uint32_t depot = control->plan.cpu_depot[op->pass.cpu];
 	struct mews_magazine full[MEWS_AT_ONCE];
 	size_t use = 0, i, n = mews_depot_pop_full(&control->depots, depot, full,
-						   op->cached ? MEWS_AT_ONCE : 1);
+						   miss_magazines(op));
 
-	/* Relaxed: a hint for the next overflow. */
-	if (op->cached)
-		atomic_store_explicit(&op->pass.side->took, 1, memory_order_relaxed);
 	if (!n)
 		return 0;
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);

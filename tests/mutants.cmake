@@ -137,4 +137,4 @@ mews_unit_mutant(claims trims-what-became-partial lib/shrink.c
 mews_unit_mutant(process runs-in-a-frozen-pool lib/process.c
 	[=[	if (__builtin_expect(frozen_for_me(control), 0))]=] [=[	if (__builtin_expect(frozen_for_me(control), 0) && !pass)]=])
 mews_unit_mutant(cache sends-what-it-takes-itself lib/exchange.c
-	[=[depth < before + full && !]=] [=[depth + before && !]=])
+	[=[depth < before + full &&]=] [=[depth + before &&]=])

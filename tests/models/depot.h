@@ -5,7 +5,7 @@
  */
 #define MEWS_NONE UINT32_MAX
 
-enum { MAGAZINES = 3, BLOCKS = 3, ROUNDS = 2, MEWS_AT_ONCE = 2 };
+enum { MAGAZINES = 3, BLOCKS = 3, ROUNDS = 2, MEWS_AT_ONCE = 4 };
 
 struct mews_tagstack {
 	mews_word head;
