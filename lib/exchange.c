@@ -167,6 +167,7 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass, s
 	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
 	size_t want = overflow_magazines(control, pass), have, count, full = 0, i;
 
+	sent->count = 0;
 	if (want == 0)
 		return; /* it has room now */
 	have = mews_depot_pop_empty(&control->depots, depot, empty, want);

@@ -33,7 +33,7 @@ void mews_stash(struct mews_control *control, void *const *blocks, size_t count)
 
 /*
  * Makes room in this CPU's full cache: by a higher bound, or by magazines that leave from below its top one,
- * which is hot. Says in *sent which of them others will read; leaves it alone where there are none.
+ * which is hot. Says in *sent which of them others will read.
  */
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent);
 

@@ -195,7 +195,7 @@ static uint32_t overflow(void)
 {
 	void *blocks[MEWS_CACHE_SLOTS_MAX];
 	size_t room = capacity_of() - mews_cache_count(control, cpu);
-	struct mews_sent sent = { .count = 0 };
+	struct mews_sent sent;
 	struct mews_pass pass;
 
 	assert_int_equal(mews_slabs_take(&control->slabs, 0, blocks, room), room);
