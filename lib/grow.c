@@ -6,8 +6,9 @@
  * memory is backed and until it is given back, so that no limit is passed, and their free bits are
  * set only while it is there.
  *
- * Near a limit a slab may get only its first blocks. It is then in its window's `partial`, and who
- * takes it out of there extends it, or gives its memory back: nobody else does meanwhile.
+ * A slab grows by an extent at a time, from the first on; near a limit it may get less than that. Until
+ * it is whole it is in its window's `partial`, and who takes it out of there extends it, or gives its
+ * memory back: nobody else does meanwhile. Part of an extent gets base pages, and so does its rest.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -56,14 +57,14 @@ static enum mews_page_policy rung_of(const struct mews_backing *got)
 	       got->thp ? MEWS_PAGES_THP : MEWS_PAGES_BASE;
 }
 
-/* Notes what backs the slabs of a range. */
+/* Notes what backs the extents of a range. */
 static void note_rung(struct mews_slabs *s, struct mews_window *w, uint64_t offset, uint64_t length,
 		      enum mews_page_policy rung)
 {
-	uint64_t slab;
+	uint64_t extent;
 
-	for (slab = offset >> s->slab_shift; slab << s->slab_shift < offset + length; slab++)
-		atomic_store(&w->rung[slab], (uint8_t)rung);
+	for (extent = offset >> s->extent_shift; extent << s->extent_shift < offset + length; extent++)
+		atomic_store(&w->rung[extent], (uint8_t)rung);
 }
 
 /* What a growth claims: blocks from .. to of a slab, and the memory behind them. */
@@ -74,9 +75,9 @@ struct claim {
 	uint64_t bytes;
 };
 
-/* Backs part of a window for a claim: whole slabs, the first blocks of one, or more: as `more` then. */
+/* Backs part of a window for a claim. */
 static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64_t length,
-		enum mews_page_policy top, enum mews_page_policy more)
+		enum mews_page_policy top)
 {
 	struct mews_window *w = &s->window[c->window];
 	struct mews_place_request request = place_request(s, c->window, top, c->local);
@@ -85,11 +86,9 @@ static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64
 
 	if (error)
 		return error;
-	add_to(backed_by(w, more ? more : rung_of(&got)), length);
+	add_to(backed_by(w, rung_of(&got)), length);
 	add_to(&w->unbound, got.unbound);
-	if (!more)
-		note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length,
-			  rung_of(&got));
+	note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length, rung_of(&got));
 	return 0;
 }
 
@@ -112,12 +111,13 @@ static void publish(struct mews_slabs *s, const struct claim *c, uint64_t taken)
 }
 
 /*
- * Claims blocks and their memory: to the end of the slab, or, where a limit in bytes has no room for
+ * Claims blocks and their memory: to the end of an extent, or, where a limit in bytes has no room for
  * that, half as many, and so on. False where there is none for one block.
  */
 static bool claim_memory(struct mews_slabs *s, struct claim *c)
 {
-	uint64_t blocks = claim_blocks(s, s->slab_blocks - c->from), wanted = blocks;
+	uint64_t blocks = claim_blocks(s, to_extent_end(s, c->from + 1) - c->from);
+	uint64_t wanted = blocks;
 
 	for (; blocks; blocks /= 2) {
 		c->to = c->from + blocks;
@@ -138,14 +138,11 @@ static void release_memory(struct mews_slabs *s, const struct claim *c)
 /* A slab's later blocks may lie on the page of its first ones: then there is nothing to do. */
 static int back_claim(struct mews_slabs *s, const struct claim *c)
 {
-	enum mews_page_policy top = s->plan->page_top, more = MEWS_PAGES_AUTO;
-	char *start = slab_start(s, c->window, c->slab) + slab_length(s, c->from);
+	uint64_t had = slab_length(s, c->from);
+	bool whole = !((had | c->bytes) & (extent_bytes(s) - 1)); /* an extent has pages of one kind */
 
-	if (c->from) {
-		more = atomic_load(&s->window[c->window].rung[c->slab]);
-		top = more < MEWS_PAGES_THP ? MEWS_PAGES_THP : more;
-	}
-	return c->bytes ? back(s, c, start, c->bytes, top, more) : 0;
+	return c->bytes ? back(s, c, slab_start(s, c->window, c->slab) + had, c->bytes,
+			       whole ? s->plan->page_top : MEWS_PAGES_BASE) : 0;
 }
 
 /* Claims, backs and publishes part of a slab. Takes up to *count of its blocks. 0 or an errno. */
@@ -169,10 +166,10 @@ static int grow_claimed(struct mews_slabs *s, struct claim *c, void **blocks, si
 }
 
 /*
- * Backs one slab, or more of one; takes up to count of its blocks. False and *error as
+ * Backs one extent of a slab; takes up to count of its blocks. False and *error as
  * mews_slabs_grow.
  */
-static bool grow_slab(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
+static bool grow_extent(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		      size_t *count, int *error)
 {
 	struct mews_window *w = &s->window[window];
@@ -213,14 +210,14 @@ static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void
 			 size_t count, int *error)
 {
 	int refused = 0;
-	uint32_t slabs;
+	uint32_t extents;
 	size_t got, more;
 	int ignored;
 
 	got = revive(s, window, local, blocks, count, &refused);
-	for (slabs = got ? s->plan->growth_slabs : 0; slabs < s->plan->growth_slabs; slabs++) {
+	for (extents = got ? s->plan->growth_extents : 0; extents < s->plan->growth_extents; extents++) {
 		more = count - got;
-		if (!grow_slab(s, window, local, blocks + got, &more, slabs ? &ignored : error))
+		if (!grow_extent(s, window, local, blocks + got, &more, extents ? &ignored : error))
 			break;
 		got += more;
 	}
@@ -277,7 +274,7 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 	    atomic_load(&s->claimed) + (uint64_t)slabs * s->slab_blocks >
 	    atomic_load(&s->max_blocks) || !claim_bytes(w, gigabyte))
 		return false;
-	if (back(s, &c, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G, MEWS_PAGES_AUTO)) {
+	if (back(s, &c, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G)) {
 		release_bytes(w, gigabyte);
 		return false;
 	}
@@ -299,7 +296,7 @@ static bool reserve_in(struct mews_slabs *s, uint32_t window, uint64_t count, bo
 
 	if ((count - before) / s->slab_blocks < ((uint64_t)1 << 30 >> s->slab_shift) ||
 	    !reserve_gigabyte(s, window))
-		grow_slab(s, window, local, NULL, &none, &error);
+		grow_extent(s, window, local, NULL, &none, &error);
 	return atomic_load(&s->claimed) != before;
 }
 
@@ -350,19 +347,19 @@ uint64_t mews_slabs_backed(const struct mews_slabs *s)
 	return bytes;
 }
 
-static bool slab_is_shared(const struct mews_window *w, uint32_t slab)
-{
-	uint8_t rung = atomic_load(&w->rung[slab]);
-
-	return rung == MEWS_PAGES_1G || rung == MEWS_PAGES_2M;
-}
-
-/* A run of shared slabs, as mews_place_privatize hands it to its callback. */
+/* A run of shared extents, as mews_place_privatize hands it to its callback: bytes of the window. */
 struct shared_run {
 	const struct mews_slabs *slabs;
 	const struct mews_window *window;
-	uint32_t first, count;
+	uint64_t from, to;
 };
+
+static bool extent_is_shared(const struct mews_window *w, uint64_t extent)
+{
+	uint8_t rung = atomic_load(&w->rung[extent]);
+
+	return rung == MEWS_PAGES_1G || rung == MEWS_PAGES_2M;
+}
 
 /*
  * By words that are read as they are: AddressSanitizer may have a block poisoned that is free in a
@@ -377,62 +374,67 @@ static __attribute__((no_sanitize("address"))) void copy_words(const char *from,
 		*(volatile uint64_t *)(to + at) = *(const volatile uint64_t *)(from + at);
 }
 
+/* Copies what of a block lies in the run. */
+static void copy_block(const struct shared_run *run, uint64_t at, const char *from, char *to)
+{
+	uint64_t end = at + run->slabs->stride;
+
+	at = at < run->from ? run->from : at;
+	end = end < run->to ? end : run->to;
+	if (at < end)
+		copy_words(from + (at - run->from), to + (at - run->from), end - at);
+}
+
 /* Copies the blocks that are not free: a free one's contents are nobody's. */
 static void copy_blocks(const void *from, size_t length, void *to, void *context)
 {
 	const struct shared_run *run = context;
 	const struct mews_slabs *s = run->slabs;
-	uint32_t slab, i, blocks;
 	const mews_word *words;
-	size_t at;
+	uint32_t i, blocks;
+	uint64_t slab;
 
 	(void)length; /* run says the same */
-	for (slab = run->first; slab < run->first + run->count; slab++) {
-		words = run->window->free + (uint64_t)slab * s->slab_words;
+	for (slab = run->from >> s->slab_shift; slab << s->slab_shift < run->to; slab++) {
+		words = run->window->free + slab * s->slab_words;
 		blocks = atomic_load(&run->window->blocks[slab]);
-		for (i = 0; i < blocks; i++) {
-			if (atomic_load(&words[i / 64]) >> i % 64 & 1)
-				continue;
-			at = ((size_t)(slab - run->first) << s->slab_shift) + block_offset(s, i);
-			copy_words((const char *)from + at, (char *)to + at, s->stride);
-		}
+		for (i = 0; i < blocks; i++)
+			if (!(atomic_load(&words[i / 64]) >> i % 64 & 1))
+				copy_block(run, (slab << s->slab_shift) + block_offset(s, i), from, to);
 	}
 }
 
 static bool privatize_run(struct mews_slabs *s, struct mews_window *w, struct shared_run *run)
 {
-	char *start = slab_start(s, (uint32_t)(w - s->window), run->first);
-	uint64_t bytes = (uint64_t)1 << s->slab_shift, length;
-	uint32_t slab;
+	char *start = slab_start(s, (uint32_t)(w - s->window), 0) + run->from;
+	uint64_t extent;
 
-	if (mews_place_privatize(start, run->count * bytes, copy_blocks, run))
+	if (mews_place_privatize(start, run->to - run->from, copy_blocks, run))
 		return false;
-	for (slab = run->first; slab < run->first + run->count; slab++) {
-		length = slab_length(s, atomic_load(&w->blocks[slab]));
-		atomic_fetch_sub(backed_by(w, atomic_load(&w->rung[slab])), length);
-		add_to(&w->backed_base, length);
-		atomic_store(&w->rung[slab], MEWS_PAGES_BASE);
-	}
+	for (extent = run->from >> s->extent_shift; extent < run->to >> s->extent_shift; extent++)
+		atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[extent], MEWS_PAGES_BASE)),
+				 extent_bytes(s));
+	add_to(&w->backed_base, run->to - run->from);
 	return true;
 }
 
 /* Run by run: a 1 GiB page is in one run with all its slabs, and can't be replaced in part. */
 bool mews_slabs_privatize(struct mews_slabs *s)
 {
+	struct shared_run run = { .slabs = s };
 	struct mews_window *w;
-	struct shared_run run;
-	uint32_t slab, end;
+	uint64_t extent, end;
 	bool all = true;
 
 	for (w = s->window; w < s->window + s->windows; w++) {
-		end = atomic_load(&w->frontier);
-		for (slab = 0; slab < end; slab++) {
-			run = (struct shared_run) { .slabs = s, .window = w, .first = slab };
-			while (slab < end && slab_is_shared(w, slab)) {
-				run.count++;
-				slab++;
-			}
-			if (run.count)
+		end = (uint64_t)atomic_load(&w->frontier) << (s->slab_shift - s->extent_shift);
+		run.window = w;
+		for (extent = 0; extent < end; extent++) {
+			run.from = extent << s->extent_shift;
+			while (extent < end && extent_is_shared(w, extent))
+				extent++;
+			run.to = extent << s->extent_shift;
+			if (run.from < run.to)
 				all &= privatize_run(s, w, &run);
 		}
 	}

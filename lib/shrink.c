@@ -22,7 +22,7 @@
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 #define CHUNK_WORDS_MAX 128             /* of 64 blocks of 8 bytes */
-#define RUNG_SPLITTING 255              /* of a slab whose huge pages one thread is splitting */
+#define RUNG_SPLITTING 255              /* of an extent whose huge pages one thread is splitting */
 
 static uint64_t first_page(const struct mews_slabs *s, uint32_t slab)
 {
@@ -194,6 +194,26 @@ static bool take_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 	return true;
 }
 
+static uint64_t first_extent(const struct mews_slabs *s, uint32_t slab)
+{
+	return (uint64_t)slab << (s->slab_shift - s->extent_shift);
+}
+
+/* Counts the first `length` bytes of a slab as not backed any more. How many of them were. */
+static uint64_t forget_backing(struct mews_slabs *s, struct mews_window *w, uint32_t slab, uint64_t length)
+{
+	uint64_t extent = first_extent(s, slab), page = first_page(s, slab), at, bytes, sum = 0;
+
+	for (at = 0; at < length; at += extent_bytes(s)) {
+		bytes = length - at < extent_bytes(s) ? length - at : extent_bytes(s);
+		bytes -= s->page * flag_pages(w, page + at / s->page, page + (at + bytes) / s->page,
+					      FLAGS_CLEAR);
+		atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[extent++], 0)), bytes);
+		sum += bytes;
+	}
+	return sum;
+}
+
 /*
  * Gives the memory of a slab back whose blocks are all in hand. Their bytes are claimed until that has
  * happened.
@@ -202,7 +222,7 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 			 struct mews_trim *trim)
 {
 	char *start = slab_start(s, (uint32_t)(w - s->window), slab);
-	uint64_t length = slab_length(s, blocks), first = first_page(s, slab);
+	uint64_t length;
 
 	if (mews_place_discard(start, (size_t)1 << s->slab_shift)) {
 		settle_slab(s, w, slab, (blocks + 63) / 64, blocks);
@@ -210,10 +230,9 @@ static bool discard_slab(struct mews_slabs *s, struct mews_window *w, uint32_t s
 	}
 	atomic_store(&w->blocks[slab], 0);
 	atomic_fetch_sub(&w->carved, blocks);
-	length -= s->page * flag_pages(w, first, first + length / s->page, FLAGS_CLEAR);
+	length = forget_backing(s, w, slab, slab_length(s, blocks));
 	release_bytes(w, length);
 	trim->slab_bytes += length;
-	atomic_fetch_sub(backed_by(w, atomic_exchange(&w->rung[slab], 0)), length);
 	mark_slab(w->vacant, slab); /* the claim of a partial one ends here too */
 	atomic_fetch_add(&s->trimmed, 1);
 	return true;
@@ -230,7 +249,7 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 
 	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
 		return;
-	if (atomic_load(&w->rung[slab]) == MEWS_PAGES_1G || slab_free(s, w, slab) < blocks)
+	if (atomic_load(&w->rung[first_extent(s, slab)]) == MEWS_PAGES_1G || slab_free(s, w, slab) < blocks)
 		return;
 	begin_move(s);
 	if (!partial || unmark_slab(w->partial, slab)) {
@@ -251,26 +270,28 @@ struct chunk {
 	uint32_t slab, blocks;          /* blocks of the slab */
 	uint32_t first, words;
 	bool bare;                      /* bare blocks may have memory, too */
+	bool splits;                    /* huge pages may be split */
 	uint64_t owned[CHUNK_WORDS_MAX];
 };
 
 /*
- * Makes a slab ready for losing pages. Whole huge pages become base pages, for good: the kernel must
+ * Makes an extent ready for losing pages. Whole huge pages become base pages, for good: the kernel must
  * not join them again over the gaps. False: another thread is at it, or the pages can't be split.
  */
-static bool split_slab(const struct chunk *c)
+static bool split_extent(const struct chunk *c, uint64_t extent)
 {
 	struct mews_slabs *s = c->slabs;
 	struct mews_window *w = c->window;
-	uint64_t length = slab_length(s, c->blocks);
-	uint8_t rung = MEWS_PAGES_THP;
+	char *start = slab_start(s, (uint32_t)(w - s->window), 0);
+	uint8_t rung = atomic_load(&w->rung[extent]);
 
-	if (!atomic_compare_exchange_strong(&w->rung[c->slab], &rung, RUNG_SPLITTING))
+	if (rung != MEWS_PAGES_THP || !c->splits ||
+	    !atomic_compare_exchange_strong(&w->rung[extent], &rung, RUNG_SPLITTING))
 		return rung == MEWS_PAGES_BASE;
-	mews_place_split(slab_start(s, (uint32_t)(w - s->window), c->slab), length);
-	atomic_fetch_sub(&w->backed_thp, length);
-	add_to(&w->backed_base, length);
-	atomic_store(&w->rung[c->slab], MEWS_PAGES_BASE);
+	mews_place_split(start + (extent << s->extent_shift), extent_bytes(s));
+	atomic_fetch_sub(&w->backed_thp, extent_bytes(s));
+	add_to(&w->backed_base, extent_bytes(s));
+	atomic_store(&w->rung[extent], MEWS_PAGES_BASE);
 	return true;
 }
 
@@ -297,17 +318,19 @@ static int discard_pages(const struct chunk *c, uint64_t from, uint64_t to)
 	return mews_place_discard_part(start + from * s->page, (to - from) * s->page);
 }
 
-/* Gives the pages back on which only blocks first to last lie. How many bytes. */
+/* Gives the pages back on which only blocks first to last lie, extent by extent. How many bytes. */
 static uint64_t discard_run(const struct chunk *c, uint32_t first, uint32_t last)
 {
+	uint64_t pages = extent_bytes(c->slabs) / c->slabs->page, low, high, end, gone = 0;
 	struct mews_window *w = c->window;
-	uint64_t low, high;
 
-	pages_of_run(c, first, last, &low, &high);
-	if (low >= high || flag_pages(w, low, high, FLAGS_COUNT) == high - low || !split_slab(c) ||
-	    discard_pages(c, low, high))
-		return 0;
-	return c->slabs->page * flag_pages(w, low, high, FLAGS_SET);
+	for (pages_of_run(c, first, last, &low, &high); low < high; low = end) {
+		end = low / pages * pages + pages < high ? low / pages * pages + pages : high;
+		if (flag_pages(w, low, end, FLAGS_COUNT) < end - low && split_extent(c, low / pages) &&
+		    !discard_pages(c, low, end))
+			gone += flag_pages(w, low, end, FLAGS_SET);
+	}
+	return c->slabs->page * gone;
 }
 
 /*
@@ -395,15 +418,18 @@ static uint32_t chunk_words(const struct mews_slabs *s)
 	return words;
 }
 
-/* Whether a slab on huge pages is free enough to be split; one on hugetlb pages never is. */
-static bool worth_parting(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab,
-			  uint32_t blocks, uint32_t splits)
+/* Whether a slab has pages that may go: hugetlb pages never, huge ones where they may be split. */
+static bool worth_parting(const struct chunk *c)
 {
-	uint8_t rung = atomic_load(&w->rung[slab]);
+	uint64_t extent = first_extent(c->slabs, c->slab), end = first_extent(c->slabs, c->slab + 1);
+	uint8_t rung;
 
-	return rung == MEWS_PAGES_BASE ||
-	       (rung == MEWS_PAGES_THP && blocks == s->slab_blocks &&
-		slab_free(s, w, slab) * 256 >= (uint64_t)blocks * splits);
+	for (; extent < end; extent++) {
+		rung = atomic_load(&c->window->rung[extent]);
+		if (rung == MEWS_PAGES_BASE || (rung == MEWS_PAGES_THP && c->splits))
+			return true;
+	}
+	return false;
 }
 
 static bool reached(const struct mews_trim *trim)
@@ -422,7 +448,8 @@ static bool give_parts(struct mews_slabs *s, struct mews_window *w, uint32_t sla
 			       .bare = bare };
 	uint64_t given;
 
-	if (!worth_parting(s, w, slab, blocks, trim->splits))
+	chunk.splits = slab_free(s, w, slab) * 256 >= (uint64_t)blocks * trim->splits;
+	if (!worth_parting(&chunk))
 		return false;
 	chunk.words = chunk_words(s);
 	for (; chunk.first * 64 < blocks && !reached(trim); chunk.first += chunk.words) {

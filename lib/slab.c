@@ -42,7 +42,7 @@ static struct window_tables window_tables(const struct mews_plan *plan)
 		.summary = round_line((words + 63) / 64 * 8),
 		.gone = round_line(plan->window_bytes / page_size() / 8 + 8),
 		.marks = round_line((slabs + 63) / 64 * 8),
-		.rung = round_line(slabs),
+		.rung = round_line(plan->window_bytes / plan->extent_bytes),
 		.blocks = round_line(slabs * 4),
 	};
 }
@@ -114,6 +114,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 		.windows = plan->nodes,
 		.window_shift = plan->window_shift,
 		.slab_shift = (uint32_t)__builtin_ctzll(plan->slab_bytes),
+		.extent_shift = (uint32_t)__builtin_ctzll(plan->extent_bytes),
 		.slab_blocks = plan->slab_blocks,
 		.slab_words = mews_slabs_words(plan),
 		.slabs = (uint32_t)(plan->window_bytes / plan->slab_bytes),

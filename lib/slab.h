@@ -46,7 +46,7 @@ struct mews_window {
 	mews_word *gone;                /* [pages] bit: was backed once, and has no memory now */
 	mews_word *vacant;              /* bit: a slab below the frontier with no memory behind it */
 	mews_word *partial;             /* bit: a slab that has only its first blocks: see grow.c */
-	_Atomic uint8_t *rung;          /* [slabs] enum mews_page_policy that backs it; 0: none */
+	_Atomic uint8_t *rung;          /* [extents] enum mews_page_policy that backs it; 0: none */
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	_Atomic uint32_t rest;          /* growths that are refused unasked */
@@ -67,7 +67,7 @@ struct mews_slabs {
 	char *start;                    /* windows lie side by side, aligned to their size */
 	uint64_t length;                /* of all windows */
 	uint32_t windows;
-	uint32_t window_shift, slab_shift;
+	uint32_t window_shift, slab_shift, extent_shift;
 	uint32_t slab_blocks, slab_words;
 	uint32_t bits_shift;            /* of a slab's bits: slab_words * 64, a power of two */
 	uint32_t window_bits_shift;     /* of a window's */

@@ -106,16 +106,40 @@ static inline uint64_t word_mask(uint64_t blocks, uint64_t word)
 	return blocks - word * 64 >= 64 ? UINT64_MAX : ((uint64_t)1 << (blocks - word * 64)) - 1;
 }
 
-/* Bytes to back for the first `blocks` blocks of a slab: all of it for a whole one. */
+static inline uint64_t extent_bytes(const struct mews_slabs *s)
+{
+	return (uint64_t)1 << s->extent_shift;
+}
+
+static inline uint64_t round_up(uint64_t bytes, uint64_t to)
+{
+	return (bytes + to - 1) & ~(to - 1);
+}
+
+/* Where the first `blocks` blocks of a slab end. */
+static inline uint64_t blocks_end(const struct mews_slabs *s, uint64_t blocks)
+{
+	return block_offset(s, (uint32_t)blocks - 1) + s->stride;
+}
+
+/* How many blocks of a slab end where the first `blocks`, at least one, do, or later in that extent. */
+static inline uint64_t to_extent_end(const struct mews_slabs *s, uint64_t blocks)
+{
+	uint64_t end = round_up(blocks_end(s, blocks), extent_bytes(s));
+	uint64_t cell = divide(end, s->cell_inverse);
+	uint64_t in_cell = divide(end - cell * s->cell_bytes, s->stride_inverse);
+	uint64_t fit = cell * s->cell_blocks + (in_cell < s->cell_blocks ? in_cell : s->cell_blocks);
+
+	return fit < s->slab_blocks ? fit : s->slab_blocks;
+}
+
+/* Bytes to back for the first `blocks` blocks of a slab: whole extents, where they fill the last. */
 static inline uint64_t slab_length(const struct mews_slabs *s, uint64_t blocks)
 {
-	uint64_t bytes = (uint64_t)1 << s->slab_shift;
-
 	if (blocks == 0)
 		return 0;
-	if (blocks < s->slab_blocks || s->plan->page_top == MEWS_PAGES_BASE)
-		bytes = block_offset(s, (uint32_t)blocks - 1) + s->stride;
-	return (bytes + s->page - 1) / s->page * s->page;
+	return round_up(blocks_end(s, blocks), s->plan->page_top != MEWS_PAGES_BASE &&
+			blocks == to_extent_end(s, blocks) ? extent_bytes(s) : s->page);
 }
 
 /* Counts the bytes behind a window by what backs them. */

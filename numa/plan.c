@@ -20,7 +20,7 @@
 #define LINE 64
 #define L1_WAY 4096             /* 64 sets of 64 bytes: the same on every CPU this is built for */
 #define COLOUR_CELL (16 * KIB)  /* one line more in each 16 KiB: 0.4 % */
-#define COLOUR_STRIDE_MAX (64 * KIB)    /* above, the line would cost a whole block a slab */
+#define COLOUR_STRIDE_MAX (128 * KIB)   /* above, a slab would need more than 16 MiB to waste 1 % */
 
 #define KESTREL_USABLE 4032
 #define KESTREL_STRIDE 4096
@@ -285,6 +285,7 @@ static void decide_slab(struct mews_plan *plan, const struct input *in)
 	}
 	plan->slab_bytes = slab;
 	plan->slab_blocks = (uint32_t)blocks_in(plan, slab);
+	plan->extent_bytes = least(slab, most(2 * MIB, power_above(plan->stride)));
 	because(plan, "slab %s of %s blocks, %s unused (%.2f %%): %s", mews_bytes(slab).text,
 		mews_number(plan->slab_blocks).text, mews_bytes(unused_in(plan, slab)).text,
 		100.0 * (double)unused_in(plan, slab) / (double)slab, why);
@@ -600,16 +601,17 @@ static void decide_pages(struct mews_plan *plan, const struct input *in)
 /* Growth by less than a huge page would never get one: small slabs come several at a time. */
 static int decide_growth(struct mews_plan *plan, const struct input *in, char *error)
 {
-	uint64_t slabs = most(1, slabs_for(plan, in->request->growth_blocks));
+	uint64_t each = blocks_in(plan, plan->extent_bytes); /* the fewest that an extent has */
+	uint64_t asked = least(in->request->growth_blocks, plan->max_blocks);
+	uint64_t extents = most(1, asked / each + (asked % each != 0));
 
 	if (plan->mode == MEWS_MODE_SERVER && plan->page_top != MEWS_PAGES_BASE)
-		slabs = most(slabs, 2 * MIB / plan->slab_bytes);
-	plan->growth_slabs = (uint32_t)least(slabs, slabs_for(plan, plan->max_blocks));
+		extents = most(extents, 2 * MIB / plan->extent_bytes);
+	plan->growth_extents = (uint32_t)least(extents, (plan->max_blocks + each - 1) / each);
 	plan->initial_blocks = in->request->initial_blocks;
-	because(plan, "starts with %s blocks, grows by %u slab%s (%s) at least",
-		mews_number(plan->initial_blocks).text, plan->growth_slabs,
-		plan->growth_slabs == 1 ? "" : "s",
-		mews_bytes(plan->growth_slabs * (uint64_t)plan->slab_bytes).text);
+	because(plan, "starts with %s blocks, grows by %s at least",
+		mews_number(plan->initial_blocks).text,
+		mews_bytes(plan->growth_extents * (uint64_t)plan->extent_bytes).text);
 	if (plan->initial_blocks <= plan->max_blocks)
 		return 0;
 	refuse(error, "initial_blocks: more than memory or address space can hold here");

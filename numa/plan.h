@@ -31,7 +31,8 @@ struct mews_plan_request {              /* zero = default, as in struct mews_poo
 /*
  * Geometry of a slab: a run of cells; a cell is cell_blocks blocks at distance stride, and, where the
  * stride would put too many first lines into one L1 set, one cache line more (cell_bytes =
- * cell_blocks * stride + 64). No block crosses the end of its slab.
+ * cell_blocks * stride + 64). No block crosses the end of its slab. It is backed extent by extent; a
+ * block that crosses the end of one belongs to the next.
  */
 struct mews_plan {
 	enum mews_mode mode;                    /* never AUTO */
@@ -43,8 +44,9 @@ struct mews_plan {
 	size_t cell_bytes;
 	size_t slab_bytes;                      /* power of two */
 	uint32_t slab_blocks;                   /* <= 65,536 */
+	size_t extent_bytes;                    /* power of two <= slab_bytes; 2 MiB for most */
 	uint64_t max_blocks, initial_blocks;
-	uint32_t growth_slabs;                  /* >= 1 */
+	uint32_t growth_extents;                /* >= 1 */
 	uint32_t nodes;                         /* windows: one a node that gives memory */
 	uint64_t window_bytes;                  /* power of two, multiple of slab_bytes; of each node */
 	uint32_t window_shift;

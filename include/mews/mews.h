@@ -116,7 +116,7 @@ struct mews_pool_config {
 	size_t alignment;       /* of each block: a power of two, 8 .. 2 MiB; 0: 64 */
 	size_t initial_blocks;  /* backed when the pool is created, kept by the keeper; 0: none yet */
 	size_t max_blocks;      /* hard maximum; 0: what the hard limit of the plan allows */
-	size_t growth_blocks;   /* least growth at a time, rounded up to whole slabs; 0: one slab */
+	size_t growth_blocks;   /* least growth at a time, rounded up to extents; 0: one extent */
 	enum mews_mode mode;
 	enum mews_node_policy node_policy;
 	enum mews_page_policy page_policy;

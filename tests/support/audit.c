@@ -264,6 +264,20 @@ static size_t walk_bits(struct walk *walk, uint32_t w, const mews_word *words,
 	return walk->result->slab - before;
 }
 
+/* The pages that a slab's first blocks have: up to an extent's end where the next block ends behind it. */
+static uint64_t pages_behind(struct walk *walk, uint64_t first, uint32_t blocks)
+{
+	const struct mews_plan *plan = walk->plan;
+	char *start = address_of(walk, first);
+	uint64_t end = (uint64_t)((char *)address_of(walk, first + blocks - 1) - start) + plan->stride;
+	uint64_t next = (uint64_t)((char *)address_of(walk, first + blocks) - start) + plan->stride;
+	bool full = plan->page_top != MEWS_PAGES_BASE && (blocks == plan->slab_blocks ||
+		(end - 1) / plan->extent_bytes < (next - 1) / plan->extent_bytes);
+	uint64_t unit = full ? plan->extent_bytes : walk->slabs->page;
+
+	return (end + unit - 1) / unit * unit / walk->slabs->page;
+}
+
 /* Each block on a page without memory is bare, and the pages without memory are not counted. */
 static void walk_pages(struct walk *walk, uint32_t w)
 {
@@ -277,9 +291,6 @@ static void walk_pages(struct walk *walk, uint32_t w)
 
 	for (uint32_t slab = 0; slab < atomic_load(&window->frontier); slab++) {
 		uint32_t blocks = atomic_load(&window->blocks[slab]);
-		char *end = blocks ? (char *)address_of(walk, first + slab * bits + blocks - 1) +
-			s->stride : NULL;
-
 		for (uint32_t i = 0; i < blocks; i++) {
 			uint64_t number = first + slab * bits + i, at = number - first;
 			uint64_t from = (uint64_t)((char *)address_of(walk, number) - start);
@@ -291,11 +302,8 @@ static void walk_pages(struct walk *walk, uint32_t w)
 					wrong(walk, "block %p has a page without memory and is not bare",
 					      address_of(walk, number));
 		}
-		if (blocks && (blocks < s->slab_blocks || walk->plan->page_top == MEWS_PAGES_BASE))
-			pages += ((uint64_t)(end - start) - slab * walk->plan->slab_bytes + s->page - 1) /
-				s->page;
-		else if (blocks)
-			pages += walk->plan->slab_bytes / s->page;
+		if (blocks)
+			pages += pages_behind(walk, first + slab * bits, blocks);
 	}
 	for (uint64_t word = 0; word < walk->plan->window_bytes / s->page / 64 + 1; word++)
 		gone += (uint64_t)__builtin_popcountll(atomic_load(&window->gone[word]));

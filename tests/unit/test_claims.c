@@ -105,7 +105,7 @@ static void test_growth_of_a_whole_slab(void **state)
 
 	(void)state;
 	open_pool(100);
-	assert_true(slabs->plan->growth_slabs > 1);
+	assert_true(slabs->plan->growth_extents > 1);
 	meanwhile = come_between;
 	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 1);
 	meanwhile = NULL;

@@ -141,6 +141,10 @@ static void check_geometry(void)
 	assert_true(plan.cell_bytes - plan.cell_blocks * plan.stride <= 64);
 	assert_true(power_of_two(plan.slab_bytes) && plan.slab_bytes >= plan.alignment);
 	assert_in_range(plan.slab_blocks, 1, 65536);
+	assert_true(power_of_two(plan.extent_bytes) && plan.extent_bytes <= plan.slab_bytes);
+	assert_true(plan.extent_bytes >= plan.stride);
+	assert_true(plan.extent_bytes == plan.slab_bytes || plan.extent_bytes == 2 * MIB ||
+		    (plan.extent_bytes > 2 * MIB && plan.extent_bytes < 2 * plan.stride));
 	assert_true(used <= plan.slab_bytes);
 	/* One block more would cross the end, or pass the number that a slab may have. */
 	assert_true(plan.slab_blocks == 65536 ||
@@ -161,7 +165,7 @@ static void check_waste(void)
 
 	if (slabs < 2 || plan.stride > 4 * MIB)
 		return;
-	share = plan.mode == MEWS_MODE_WORKSTATION ? 8 : plan.stride <= 64 * KIB ? 128 : 32;
+	share = plan.mode == MEWS_MODE_WORKSTATION ? 8 : plan.stride <= 128 * KIB ? 128 : 32;
 	if (waste * share > plan.slab_bytes)
 		fail_msg("mode %d: %zu bytes in slabs of %zu: %zu unused", plan.mode, plan.stride,
 			 plan.slab_bytes, (size_t)waste);
@@ -250,7 +254,7 @@ static void check_plan(const struct mews_topology *t)
 	check_cpus();
 	check_caches();
 	check_reasons();
-	assert_true(plan.max_blocks >= 1 && plan.growth_slabs >= 1);
+	assert_true(plan.max_blocks >= 1 && plan.growth_extents >= 1);
 	assert_true(plan.initial_blocks <= plan.max_blocks);
 	assert_true(plan.oversize_limit > 0);
 	if (request.max_blocks == 0 && plan.max_blocks > plan.slab_blocks)
@@ -345,7 +349,7 @@ static void test_default_pool(void **state)
 	assert_int_equal(plan.depots, 2);
 	assert_int_equal(plan.depot_magazines, 32);
 	assert_int_equal(plan.page_top, MEWS_PAGES_2M);
-	assert_int_equal(plan.growth_slabs, 1);
+	assert_int_equal(plan.growth_extents, 1);
 	assert_true(plan.oversize_limit == GIB);
 	assert_true(said("block 4,032 B usable in a stride of 4 KiB"));
 	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4 KiB; four magazines of 64; in long bursts 512"));
@@ -355,7 +359,7 @@ static void test_default_pool(void **state)
 /* First lines of the 64 blocks of a burst: spread over the sets of the L1, or nearly. */
 static void test_colour(void **state)
 {
-	static const size_t bytes[] = { 0, 1024, 2048, 4032, 4096, 8192, 16384, 32768, 65536 };
+	static const size_t bytes[] = { 0, 1024, 2048, 4032, 4096, 8192, 16384, 32768, 65536, 131072 };
 
 	(void)state;
 	for (size_t s = 0; s < sizeof(bytes) / sizeof(bytes[0]); s++) {
@@ -371,9 +375,9 @@ static void test_colour(void **state)
 		if (most > 4)
 			fail_msg("%zu: %u first lines in one set", bytes[s], most);
 	}
-	request.block_size = 128 * KIB;         /* a line more would cost a block of each slab */
+	request.block_size = 256 * KIB;
 	make("two-nodes");
-	assert_int_equal(plan.cell_bytes, 128 * KIB);
+	assert_int_equal(plan.cell_bytes, 256 * KIB);
 	request.block_size = 4096;
 	request.alignment = 4096;
 	make("two-nodes");
@@ -418,7 +422,7 @@ static void test_small_pools(void **state)
 	make("two-nodes");
 	assert_int_equal(plan.slab_bytes, 512 * KIB);
 	assert_int_equal(plan.slab_blocks, 65536);
-	assert_int_equal(plan.growth_slabs, 4);
+	assert_int_equal(plan.growth_extents, 4);
 }
 
 static void test_mode(void **state)
@@ -539,14 +543,14 @@ static void test_growth(void **state)
 	(void)state;
 	request.growth_blocks = 511;
 	make("two-nodes");
-	assert_int_equal(plan.growth_slabs, 2);
+	assert_int_equal(plan.growth_extents, 2);
 	request.growth_blocks = 510;
 	make("two-nodes");
-	assert_int_equal(plan.growth_slabs, 1);
+	assert_int_equal(plan.growth_extents, 1);
 	request.growth_blocks = SIZE_MAX;
 	request.max_blocks = 5100;
 	make("two-nodes");
-	assert_int_equal(plan.growth_slabs, 10);
+	assert_int_equal(plan.growth_extents, 10);
 }
 
 static void refused(const char *member)

@@ -54,7 +54,8 @@ void topo_write_config(const struct topo_view *view, FILE *out)
 		p->alignment, (unsigned long long)p->initial_blocks,
 		(unsigned long long)p->max_blocks);
 	fprintf(out, "\t.growth_blocks = %llu,\n\t.mode = %s,\n",
-		(unsigned long long)p->growth_slabs * p->slab_blocks, mode_word(p->mode));
+		(unsigned long long)p->growth_extents * (p->slab_blocks / (p->slab_bytes / p->extent_bytes)),
+		mode_word(p->mode));
 	fprintf(out, "\t.node_policy = %s,\n\t.page_policy = %s,\n\t.oversize_limit = %zu,\n};\n",
 		p->node_policy == MEWS_NODE_STRICT ? "MEWS_NODE_STRICT" : "MEWS_NODE_PREFERRED",
 		pages_word(p->page_top), p->oversize_limit);

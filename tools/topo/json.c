@@ -193,9 +193,10 @@ static void put_sizes(cJSON *plan, const struct mews_plan *p)
 	put_number(plan, "cell_bytes", (double)p->cell_bytes);
 	put_number(plan, "slab_bytes", (double)p->slab_bytes);
 	put_number(plan, "slab_blocks", p->slab_blocks);
+	put_number(plan, "extent_bytes", (double)p->extent_bytes);
 	put_number(plan, "max_blocks", (double)p->max_blocks);
 	put_number(plan, "initial_blocks", (double)p->initial_blocks);
-	put_number(plan, "growth_slabs", p->growth_slabs);
+	put_number(plan, "growth_extents", p->growth_extents);
 	put_number(plan, "windows", p->nodes);
 	put_number(plan, "window_bytes", (double)p->window_bytes);
 	put_number(plan, "cache_blocks", p->cache_capacity);

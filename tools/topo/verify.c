@@ -293,11 +293,11 @@ static void write_pages(const struct trial *trial, const struct mews_backing *go
 		mews_bytes(trial->mapped).text);
 }
 
-/* A slab below a huge page that grows by less than one is planned to lie on base pages. */
+/* What grows by less than a huge page is planned to lie on base pages. */
 static void judge_pages(struct trial *trial, const struct mews_backing *got)
 {
 	const struct mews_plan *p = &trial->view->plan;
-	uint64_t growth = (uint64_t)p->growth_slabs * p->slab_bytes;
+	uint64_t growth = (uint64_t)p->growth_extents * p->extent_bytes;
 
 	if (p->page_top == MEWS_PAGES_BASE || growth < (uint64_t)2 << 20)
 		return;
