@@ -387,11 +387,11 @@ static void test_node_limit(void **state)
 	threads_unpin();
 }
 
-/* Each node's pages serve that node, to the last slab of them; then smaller pages of the same node. */
+/* Each node's pages serve that node, to the last extent of them; then smaller pages of the same node. */
 static void use_up_huge(unsigned home, struct mews_pool *pool, void **block, size_t *count)
 {
 	uint64_t had = nodes_hugepages(&nodes, home, 2048, "free_hugepages") * 2 * MIB;
-	uint64_t slab = mews_control_of(pool)->plan.slab_bytes, left = had % slab;
+	uint64_t left = had % mews_control_of(pool)->plan.extent_bytes;
 	size_t more = had / LARGE + 64;
 	struct mews_stats stats;
 
