@@ -302,7 +302,7 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 
 /*
  * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
- * preempted in its growth backs a slab as well, and the pool gets far ahead of its need.
+ * preempted in its growth backs memory as well, and the pool gets far ahead of its need.
  */
 static size_t wait_in_crowd(struct mews_control *control, const struct mews_pass *pass,
 			    uint32_t window, void **blocks, size_t batch)

@@ -166,26 +166,31 @@ static int grow_claimed(struct mews_slabs *s, struct claim *c, void **blocks, si
 }
 
 /*
- * Backs one extent of a slab; takes up to count of its blocks. False and *error as
- * mews_slabs_grow.
+ * Backs one extent of a slab; takes up to count of its blocks. False and *error as mews_slabs_grow.
+ * Address space is used up (ENOMEM) where no slab is left, and no bare block, and nobody had one in hand
+ * while we looked: others had left before, and who begins counts itself before it takes any.
  */
 static bool grow_extent(struct mews_slabs *s, uint32_t window, bool local, void **blocks,
 		      size_t *count, int *error)
 {
 	struct mews_window *w = &s->window[window];
 	struct claim claim = { .window = window, .local = local };
+	uint32_t begun;
+	bool alone;
 
 	*error = ENOBUFS;
 	if (mews_slabs_at_limit(s))
 		return (*count = 0);
 	begin_move(s);
+	begun = atomic_load(&s->begun);
+	alone = atomic_load(&s->growing) == 1;
 	if (claim_slab(s, w, &claim.slab)) {
 		*error = grow_claimed(s, &claim, blocks, count);
 		/* A whole one is anybody's from its publication on, and may be given back already. */
 		if (*error || claim.to < s->slab_blocks)
 			unclaim_slab(s, w, claim.slab);
-	} else if (atomic_load(&s->growing) == 1) {
-		*error = ENOMEM; /* else others may have it in their hands */
+	} else if (!atomic_load(&w->bare_blocks) && alone && atomic_load(&s->begun) == begun) {
+		*error = ENOMEM;
 	}
 	*count = *error ? 0 : *count;
 	end_move(s, *error == ENOBUFS);

@@ -202,7 +202,7 @@ static bool has_local(const struct operation *op)
 /*
  * Leases up to count blocks beyond what the cache had; *error where it gets fewer. During a drain the
  * depots are on their way to the slabs, where all other returns go too: until that has happened, once at
- * its beginning, a lease may grow the pool by a slab though a magazine lies there.
+ * its beginning, a lease may grow the pool though a magazine lies there.
  */
 static size_t lease_more(struct mews_control *control, struct operation *op, void **blocks,
 			 size_t count, int *error)

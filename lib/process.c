@@ -9,7 +9,7 @@
  * What other threads have in hand at that moment is out for ever in the child.
  *
  * hugetlb pages are shared mappings, so that the kernel can't refuse the child or the parent a copy:
- * the child copies the slabs that it lies in, once, and the parent waits for that.
+ * the child copies what of it is in use, once, and the parent waits for that.
  */
 #include <errno.h>
 #include <limits.h>

@@ -155,13 +155,17 @@ static uint64_t take_free(struct mews_slabs *s, struct mews_window *w, uint64_t 
 	return bits;
 }
 
-static uint64_t slab_free(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab)
+/* How many of a slab's blocks [from, to) are free, bare ones included. */
+static uint64_t free_among(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab,
+			   uint64_t from, uint64_t to)
 {
-	uint64_t count = 0, word = (uint64_t)slab * s->slab_words, end = word + s->slab_words;
+	uint64_t count = 0, word, at;
 
-	for (; word < end; word++)
-		count += (uint64_t)__builtin_popcountll(atomic_load(&w->free[word]) |
-							atomic_load(&w->bare[word]));
+	for (word = from / 64; word * 64 < to; word++) {
+		at = (uint64_t)slab * s->slab_words + word;
+		count += (uint64_t)__builtin_popcountll((atomic_load(&w->free[at]) | atomic_load(&w->bare[at])) &
+							word_mask(to, word) & ~word_mask(from, word));
+	}
 	return count;
 }
 
@@ -249,7 +253,7 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 
 	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
 		return;
-	if (atomic_load(&w->rung[first_extent(s, slab)]) == MEWS_PAGES_1G || slab_free(s, w, slab) < blocks)
+	if (atomic_load(&w->rung[first_extent(s, slab)]) == MEWS_PAGES_1G || free_among(s, w, slab, 0, blocks) < blocks)
 		return;
 	begin_move(s);
 	if (!partial || unmark_slab(w->partial, slab)) {
@@ -270,7 +274,7 @@ struct chunk {
 	uint32_t slab, blocks;          /* blocks of the slab */
 	uint32_t first, words;
 	bool bare;                      /* bare blocks may have memory, too */
-	bool splits;                    /* huge pages may be split */
+	uint64_t parting;               /* bit: an extent of the slab that may lose pages */
 	uint64_t owned[CHUNK_WORDS_MAX];
 };
 
@@ -283,10 +287,11 @@ static bool split_extent(const struct chunk *c, uint64_t extent)
 	struct mews_slabs *s = c->slabs;
 	struct mews_window *w = c->window;
 	char *start = slab_start(s, (uint32_t)(w - s->window), 0);
-	uint8_t rung = atomic_load(&w->rung[extent]);
+	uint8_t rung = MEWS_PAGES_THP;
 
-	if (rung != MEWS_PAGES_THP || !c->splits ||
-	    !atomic_compare_exchange_strong(&w->rung[extent], &rung, RUNG_SPLITTING))
+	if (!(c->parting >> (extent - first_extent(s, c->slab)) & 1))
+		return false;
+	if (!atomic_compare_exchange_strong(&w->rung[extent], &rung, RUNG_SPLITTING))
 		return rung == MEWS_PAGES_BASE;
 	mews_place_split(start + (extent << s->extent_shift), extent_bytes(s));
 	atomic_fetch_sub(&w->backed_thp, extent_bytes(s));
@@ -418,18 +423,25 @@ static uint32_t chunk_words(const struct mews_slabs *s)
 	return words;
 }
 
-/* Whether a slab has pages that may go: hugetlb pages never, huge ones where they may be split. */
-static bool worth_parting(const struct chunk *c)
+/*
+ * The extents of a slab that may lose pages: those on base pages; on huge ones where so many of the blocks
+ * that end there are free that they are worth splitting; on hugetlb pages none.
+ */
+static uint64_t worth_parting(const struct mews_slabs *s, const struct mews_window *w, uint32_t slab,
+			      uint32_t blocks, uint32_t splits)
 {
-	uint64_t extent = first_extent(c->slabs, c->slab), end = first_extent(c->slabs, c->slab + 1);
+	uint64_t from = 0, to, worth = 0;
+	uint32_t extent;
 	uint8_t rung;
 
-	for (; extent < end; extent++) {
-		rung = atomic_load(&c->window->rung[extent]);
-		if (rung == MEWS_PAGES_BASE || (rung == MEWS_PAGES_THP && c->splits))
-			return true;
+	for (extent = 0; from < blocks; extent++, from = to) {
+		to = blocks_within(s, (extent + 1) * extent_bytes(s));
+		rung = atomic_load(&w->rung[first_extent(s, slab) + extent]);
+		if (rung == MEWS_PAGES_BASE || (rung == MEWS_PAGES_THP &&
+		    free_among(s, w, slab, from, to) * 256 >= (to - from) * splits))
+			worth |= (uint64_t)1 << extent;
 	}
-	return false;
+	return worth;
 }
 
 static bool reached(const struct mews_trim *trim)
@@ -448,8 +460,8 @@ static bool give_parts(struct mews_slabs *s, struct mews_window *w, uint32_t sla
 			       .bare = bare };
 	uint64_t given;
 
-	chunk.splits = slab_free(s, w, slab) * 256 >= (uint64_t)blocks * trim->splits;
-	if (!worth_parting(&chunk))
+	chunk.parting = worth_parting(s, w, slab, blocks, trim->splits);
+	if (!chunk.parting)
 		return false;
 	chunk.words = chunk_words(s);
 	for (; chunk.first * 64 < blocks && !reached(trim); chunk.first += chunk.words) {

@@ -83,6 +83,7 @@ struct mews_slabs {
 	 */
 	mews_word claimed;
 	_Atomic uint32_t growing;       /* growths and trims under way, */
+	_Atomic uint32_t begun;         /* all that ever were, */
 	_Atomic uint32_t grown;         /* and those that have ended: see mews_fetch */
 	_Atomic uint32_t trimmed;       /* slabs given back */
 	const struct mews_plan *plan;
@@ -200,7 +201,7 @@ static inline uint64_t mews_slabs_room(const struct mews_slabs *s)
 }
 
 /*
- * Backs one slab more of a window and takes up to count of its blocks; the rest is free then.
+ * Backs one extent more of a window and takes up to count of its blocks; the rest is free then.
  * Returns how many, at least 1; 0 and *error: ENOBUFS (a limit is reached: the pool's blocks, or the
  * bytes of the node or of the process), ENOMEM (the node has none, or its window is full). Where other
  * nodes may serve, a node that has refused so is not asked again for MEWS_GROWTH_REST growths: each

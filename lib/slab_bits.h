@@ -122,15 +122,20 @@ static inline uint64_t blocks_end(const struct mews_slabs *s, uint64_t blocks)
 	return block_offset(s, (uint32_t)blocks - 1) + s->stride;
 }
 
-/* How many blocks of a slab end where the first `blocks`, at least one, do, or later in that extent. */
-static inline uint64_t to_extent_end(const struct mews_slabs *s, uint64_t blocks)
+/* How many blocks of a slab end within its first bytes. */
+static inline uint64_t blocks_within(const struct mews_slabs *s, uint64_t bytes)
 {
-	uint64_t end = round_up(blocks_end(s, blocks), extent_bytes(s));
-	uint64_t cell = divide(end, s->cell_inverse);
-	uint64_t in_cell = divide(end - cell * s->cell_bytes, s->stride_inverse);
+	uint64_t cell = divide(bytes, s->cell_inverse);
+	uint64_t in_cell = divide(bytes - cell * s->cell_bytes, s->stride_inverse);
 	uint64_t fit = cell * s->cell_blocks + (in_cell < s->cell_blocks ? in_cell : s->cell_blocks);
 
 	return fit < s->slab_blocks ? fit : s->slab_blocks;
+}
+
+/* How many end where the first `blocks`, at least one, do, or later in that extent. */
+static inline uint64_t to_extent_end(const struct mews_slabs *s, uint64_t blocks)
+{
+	return blocks_within(s, round_up(blocks_end(s, blocks), extent_bytes(s)));
 }
 
 /* Bytes to back for the first `blocks` blocks of a slab: whole extents, where they fill the last. */
@@ -196,6 +201,7 @@ static inline void unclaim_slab(struct mews_slabs *s, struct mews_window *w, uin
 static inline void begin_move(struct mews_slabs *s)
 {
 	atomic_fetch_add(&s->growing, 1);
+	atomic_fetch_add(&s->begun, 1); /* in this order: see grow_extent */
 }
 
 /* refused: by a limit, which stands in the reader's way as well; it need not look again for that. */

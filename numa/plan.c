@@ -601,7 +601,7 @@ static void decide_pages(struct mews_plan *plan, const struct input *in)
 /* Growth by less than a huge page would never get one: small slabs come several at a time. */
 static int decide_growth(struct mews_plan *plan, const struct input *in, char *error)
 {
-	uint64_t each = blocks_in(plan, plan->extent_bytes); /* the fewest that an extent has */
+	uint64_t each = blocks_in(plan, plan->extent_bytes); /* of an extent, or one less */
 	uint64_t asked = least(in->request->growth_blocks, plan->max_blocks);
 	uint64_t extents = most(1, asked / each + (asked % each != 0));
 

@@ -134,6 +134,14 @@ mews_unit_mutant(claims unclaims-what-is-others lib/grow.c
 			unclaim_slab]=] [=[		unclaim_slab]=] DEFINE GROW_C)
 mews_unit_mutant(claims trims-what-became-partial lib/shrink.c
 	[=[(partial || blocks == s->slab_blocks) && ]=] "" DEFINE SHRINK_C)
+mews_unit_mutant(limit misses-bare-blocks lib/grow.c [=[!atomic_load(&w->bare_blocks) && alone]=] [=[alone]=])
+mews_unit_mutant(claims looks-alone-before lib/grow.c
+	[=[ && atomic_load(&s->begun) == begun)]=] [=[ && begun)]=] DEFINE GROW_C)
+mews_unit_mutant(claims looks-alone-behind lib/grow.c
+	[=[ && alone && ]=] [=[ && atomic_load(&s->growing) == 1 + 0 * alone && ]=] DEFINE GROW_C)
+mews_unit_mutant(extents splits-by-the-slab lib/shrink.c
+	[=[free_among(s, w, slab, from, to) * 256 >= (to - from)]=]
+	[=[free_among(s, w, slab, 0, blocks) * 256 >= (uint64_t)blocks]=])
 mews_unit_mutant(extents rest-on-other-pages lib/grow.c [=[(had | c->bytes) &]=] [=[had &]=])
 mews_unit_mutant(extents copies-whole-blocks-only lib/grow.c
 	[=[	if (at < end)

@@ -212,8 +212,8 @@ MEWS_API int mews_pool_drain(struct mews_pool *pool, const struct timespec *dead
  * Gives memory that is free back to the system until target_bytes are behind the blocks at most, or
  * budget_us microseconds have passed (0: no bound; it looks at the clock between steps of tens of
  * them), or nothing more is free: slabs whose blocks are all free first, then the pages of other slabs
- * on which no block is in use. Huge pages are split for it where at least an eighth of the slab is
- * free; those of hugetlbfs never. Empties the caches and depots for it: call it when load has fallen,
+ * on which no block is in use. Huge pages are split for it where at least an eighth of the blocks on them
+ * is free; those of hugetlbfs never. Empties the caches and depots for it: call it when load has fallen,
  * not under load. Safe beside everything; nobody waits for it.
  * 0: the target is reached or nothing more is free; -EAGAIN: the budget came first, the next call
  * goes on; -EINVAL (NULL); -ESHUTDOWN (disposed).

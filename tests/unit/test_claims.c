@@ -3,6 +3,7 @@
  * Who a slab belongs to while two give it back and others grow: each of these was once another's already
  * when its operation, stopped for a while, went on. The files are included with a stop in them.
  */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <mews/mews.h>
@@ -20,6 +21,15 @@ static void stop_here(void)
 	meanwhile = NULL;
 	if (others)
 		others();
+}
+
+/* What others do before a growth reads a word. */
+static void (*before_load)(const volatile void *word);
+
+static void stop_before(const volatile void *word)
+{
+	if (before_load)
+		before_load(word);
 }
 
 static void stop_and_unclaim(struct mews_slabs *s, struct mews_window *w, uint32_t slab)
@@ -42,8 +52,12 @@ static void stop_and_begin(struct mews_slabs *s)
 #endif
 
 #define unclaim_slab stop_and_unclaim
+#undef atomic_load
+#define atomic_load(word) (stop_before(word), atomic_load_explicit(word, memory_order_seq_cst))
 #include GROW_C
 #undef unclaim_slab
+#undef atomic_load
+#define atomic_load(word) atomic_load_explicit(word, memory_order_seq_cst)
 #define begin_move stop_and_begin
 #include SHRINK_C
 #undef begin_move
@@ -143,11 +157,66 @@ static void test_trim_of_what_became_partial(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* Another takes the only slab that lacks blocks, */
+static void other_takes(void)
+{
+	begin_move(slabs);
+	assert_true(unmark_slab(slabs->window->partial, 0));
+}
+
+/* and puts it back, since a limit refuses it, behind our look at those that lack blocks; */
+static void put_back_behind(const volatile void *word)
+{
+	if (word != slabs->window->vacant)
+		return;
+	before_load = NULL;
+	mark_slab(slabs->window->partial, 0);
+	end_move(slabs, true);
+}
+
+/* or takes it only when we saw that nobody is about. */
+static void take_before(const volatile void *word)
+{
+	if (word != slabs->window->partial)
+		return;
+	other_takes();
+	before_load = put_back_behind;
+}
+
+static void grow_beside(void (*other)(const volatile void *word))
+{
+	void *block;
+	int error = 0;
+
+	open_pool(1);
+	atomic_store(&slabs->max_blocks, 31);
+	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 1);
+	mews_slabs_put(slabs, &block, 1, no_block, NULL);
+	atomic_store(&slabs->max_blocks, 100000);
+	slabs->slabs = 1; /* no address space for more */
+	if (other == put_back_behind)
+		other_takes();
+	before_load = other;
+	assert_int_equal(mews_slabs_grow(slabs, 0, &block, 1, &error), 0);
+	assert_null(before_load);
+	assert_int_equal(error, ENOBUFS);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/* Then there was a slab at each moment, and it is not for us to say that there is none. */
+static void test_growth_beside_another(void **state)
+{
+	(void)state;
+	grow_beside(put_back_behind);
+	grow_beside(take_before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growth_of_a_whole_slab),
 		cmocka_unit_test(test_trim_of_what_became_partial),
+		cmocka_unit_test(test_growth_beside_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
  * blocks lie across their ends.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -167,6 +168,40 @@ static void test_limit(void **state)
 	rise(20 * MIB, 44 * MIB, 150 * MIB, 32 * MIB); /* the second ends amid an extent and a huge page */
 }
 
+static int by_address(const void *a, const void *b)
+{
+	const char *const *first = a, *const *second = b;
+
+	return (*first > *second) - (*first < *second);
+}
+
+/* A huge page in use but for a block in 16 stays whole, however much of its slab is free. */
+static void test_split(void **state)
+{
+	struct mews_pool *pool = make_pool(128 << 10, MEWS_PAGES_THP);
+	size_t few = 0, i;
+
+	(void)state;
+	assert_int_equal(mews_lease_many(pool, block, 127), 127);
+	if (!stats_of(pool).node[0].backed_thp) {
+		mews_return_many(pool, block, 127);
+		assert_int_equal(mews_pool_dispose(pool), 0);
+		skip();
+	}
+	qsort(block, 127, sizeof(block[0]), by_address);
+	for (i = 0; i < 127; i++)
+		if (i < 64 && i % 16 != 3)
+			kept[few++] = block[i];
+		else
+			mews_return(pool, block[i]);
+	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
+	assert_int_equal(stats_of(pool).node[0].backed_thp, 8 * MIB);
+	assert_in_range(stats_of(pool).node[0].backed_base, 0, 2 * PAGE + 131136);
+	check_audit(pool, kept, few);
+	mews_return_many(pool, kept, few);
+	give_all(pool);
+}
+
 static char mark(const void *of, size_t at)
 {
 	return (char)(((uintptr_t)of >> 12) * 31 + at / PAGE * 7 + 1);
@@ -272,7 +307,8 @@ static void test_mixed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_growth), cmocka_unit_test(test_limit), cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_growth), cmocka_unit_test(test_limit), cmocka_unit_test(test_split),
+		cmocka_unit_test(test_mixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

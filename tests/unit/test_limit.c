@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -155,6 +156,62 @@ static void test_process(void **state)
 	end_pool(pool, 0);
 }
 
+struct crowd {
+	struct mews_pool *pool;
+	double end;
+	unsigned moves;         /* one in so many operations moves the limit; 0: none */
+	atomic_uint refused, wrong;
+};
+
+/* Leases and returns, at the limit, and moves it. */
+static void *crowd(void *argument)
+{
+	struct worker *worker = argument;
+	struct crowd *shared = worker->shared;
+	void *mine[16];
+	size_t had = 0;
+
+	while (threads_now() < shared->end) {
+		bool lease = rng_below(&worker->rng, 100) < 55 && had < 16;
+
+		if (shared->moves && rng_below(&worker->rng, shared->moves) == 0)
+			mews_set_hard_limit(MIB + rng_below(&worker->rng, 8 * MIB));
+		else if (lease && (mine[had] = mews_lease(shared->pool)))
+			had++;
+		else if (lease)
+			atomic_fetch_add(errno == ENOBUFS ? &shared->refused : &shared->wrong, 1);
+		else if (had)
+			mews_return(shared->pool, mine[--had]);
+	}
+	mews_return_many(shared->pool, mine, had);
+	return NULL;
+}
+
+/* A slab that others have in hand for a moment is no reason to say that the system has no memory. */
+static void run_crowd(unsigned moves)
+{
+	struct mews_pool_config config = {
+		.size = sizeof(config), .block_size = 64 << 10, .max_blocks = 100,
+		.page_policy = MEWS_PAGES_BASE, .decay_ms = MEWS_DECAY_NEVER,
+	};
+	struct crowd shared = { .end = threads_now() + 1, .moves = moves };
+
+	assert_int_equal(mews_pool_create(&config, &shared.pool), 0);
+	assert_int_equal(mews_set_hard_limit(3 * MIB), 0);
+	threads_run(6, 1, &shared, crowd);
+	assert_int_equal(mews_set_hard_limit(0), 0);
+	print_message("%u leases refused\n", shared.refused);
+	assert_int_equal(shared.wrong, 0);
+	end_pool(shared.pool, 0);
+}
+
+static void test_crowd_at_the_limit(void **state)
+{
+	(void)state;
+	run_crowd(0);
+	run_crowd(200);
+}
+
 struct wait {
 	struct mews_pool *pool;
 	void *block;
@@ -225,6 +282,7 @@ int main(void)
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_node),
 		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_crowd_at_the_limit),
 		cmocka_unit_test(test_raised_while_one_waits),
 	};
 
