@@ -147,10 +147,6 @@ mews_unit_mutant(extents copies-whole-blocks-only lib/grow.c
 	[=[	if (at < end)
 		copy_words]=] [=[	if (at + run->slabs->stride == end)
 		copy_words]=])
-mews_unit_mutant(extents parts-shared-pages lib/shrink.c
-	[=[		return rung == MEWS_PAGES_BASE;
-	mews_place_split]=] [=[		return rung != MEWS_PAGES_THP;
-	mews_place_split]=])
 mews_unit_mutant(process runs-in-a-frozen-pool lib/process.c
 	[=[	if (__builtin_expect(frozen_for_me(control), 0))]=] [=[	if (__builtin_expect(frozen_for_me(control), 0) && !pass)]=])
 mews_unit_mutant(cache sends-what-it-takes-itself lib/exchange.c
