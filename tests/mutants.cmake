@@ -134,7 +134,8 @@ mews_unit_mutant(claims unclaims-what-is-others lib/grow.c
 			unclaim_slab]=] [=[		unclaim_slab]=] DEFINE GROW_C)
 mews_unit_mutant(claims trims-what-became-partial lib/shrink.c
 	[=[(partial || blocks == s->slab_blocks) && ]=] "" DEFINE SHRINK_C)
-mews_unit_mutant(limit misses-bare-blocks lib/grow.c [=[!atomic_load(&w->bare_blocks) && alone]=] [=[alone]=])
+mews_unit_mutant(claims misses-bare-blocks lib/grow.c
+	[=[!atomic_load(&w->bare_blocks) && alone]=] [=[alone]=] DEFINE GROW_C)
 mews_unit_mutant(claims looks-alone-before lib/grow.c
 	[=[ && atomic_load(&s->begun) == begun)]=] [=[ && begun)]=] DEFINE GROW_C)
 mews_unit_mutant(claims looks-alone-behind lib/grow.c

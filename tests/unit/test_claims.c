@@ -211,12 +211,36 @@ static void test_growth_beside_another(void **state)
 	grow_beside(take_before);
 }
 
+/* Nor where there are blocks that a limit in bytes has no room for. */
+static void test_growth_beside_bare_blocks(void **state)
+{
+	struct mews_trim all = { .bytes = UINT64_MAX, .parts = true };
+	void *block[2];
+	int error = 0;
+
+	(void)state;
+	open_pool(1);
+	assert_int_equal(mews_slabs_grow(slabs, 0, block, 2, &error), 2);
+	mews_slabs_put(slabs, block + 1, 1, no_block, NULL);
+	mews_slabs_trim(slabs, 0, &all);
+	assert_true(atomic_load(&slabs->window->bare_blocks) > 0);
+	slabs->slabs = 1;
+	assert_int_equal(mews_set_hard_limit(1), 0);
+	assert_int_equal(mews_slabs_grow(slabs, 0, block + 1, 1, &error), 0);
+	assert_int_equal(error, ENOBUFS);
+	assert_int_equal(mews_set_hard_limit(0), 0);
+	assert_int_equal(mews_slabs_grow(slabs, 0, block + 1, 1, &error), 1);
+	mews_slabs_put(slabs, block, 2, no_block, NULL);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growth_of_a_whole_slab),
 		cmocka_unit_test(test_trim_of_what_became_partial),
 		cmocka_unit_test(test_growth_beside_another),
+		cmocka_unit_test(test_growth_beside_bare_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,16 +63,30 @@ static void check_audit(struct mews_pool *pool, void *const *leased, size_t coun
 		fail_msg("%s", audit.message);
 }
 
+/* Bytes of a pool by what backs them, on all nodes. */
+static struct mews_node_stats backed(struct mews_pool *pool)
+{
+	struct mews_stats stats = stats_of(pool);
+	struct mews_node_stats sum = { 0 };
+
+	for (uint32_t i = 0; i < stats.nodes; i++) {
+		sum.backed_2m += stats.node[i].backed_2m;
+		sum.backed_thp += stats.node[i].backed_thp;
+		sum.backed_base += stats.node[i].backed_base;
+	}
+	return sum;
+}
+
 /* Everything goes back, of each kind of pages as much as there was. */
 static void give_all(struct mews_pool *pool)
 {
-	struct mews_stats stats;
+	struct mews_node_stats bytes;
 
 	assert_int_equal(mews_pool_collect(pool), 0);
-	stats = stats_of(pool);
-	assert_int_equal(stats.node[0].backed_2m, 0);
-	assert_int_equal(stats.node[0].backed_thp, 0);
-	assert_int_equal(stats.node[0].backed_base, 0);
+	bytes = backed(pool);
+	assert_int_equal(bytes.backed_2m, 0);
+	assert_int_equal(bytes.backed_thp, 0);
+	assert_int_equal(bytes.backed_base, 0);
 	check_audit(pool, NULL, 0);
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
@@ -183,7 +197,7 @@ static void test_split(void **state)
 
 	(void)state;
 	assert_int_equal(mews_lease_many(pool, block, 127), 127);
-	if (!stats_of(pool).node[0].backed_thp) {
+	if (!backed(pool).backed_thp) {
 		mews_return_many(pool, block, 127);
 		assert_int_equal(mews_pool_dispose(pool), 0);
 		skip();
@@ -195,8 +209,8 @@ static void test_split(void **state)
 		else
 			mews_return(pool, block[i]);
 	assert_int_equal(mews_pool_trim(pool, 0, 0), 0);
-	assert_int_equal(stats_of(pool).node[0].backed_thp, 8 * MIB);
-	assert_in_range(stats_of(pool).node[0].backed_base, 0, 2 * PAGE + 131136);
+	assert_int_equal(backed(pool).backed_thp, 8 * MIB);
+	assert_in_range(backed(pool).backed_base, 0, 2 * PAGE + 131136);
 	check_audit(pool, kept, few);
 	mews_return_many(pool, kept, few);
 	give_all(pool);
@@ -232,13 +246,11 @@ static void fork_with(struct mews_pool *pool, void *const *blocks, size_t count,
 
 	assert_true(child >= 0);
 	if (child == 0) {
-		struct mews_stats stats = stats_of(pool);
-
 		if (!filled(blocks, count, size))
 			_exit(1);
 		for (size_t i = 0; i < count; i++)
 			memset(blocks[i], 0x55, size);
-		if (stats.node[0].backed_2m || !audit_pool(pool, blocks, count, &audit))
+		if (backed(pool).backed_2m || !audit_pool(pool, blocks, count, &audit))
 			_exit(2);
 		_exit(0);
 	}
@@ -248,15 +260,13 @@ static void fork_with(struct mews_pool *pool, void *const *blocks, size_t count,
 	assert_true(filled(blocks, count, size));
 }
 
-/* Bytes of the pool by what backs them. */
 static void tell_pages(struct mews_pool *pool)
 {
-	struct mews_stats stats = stats_of(pool);
+	struct mews_node_stats bytes = backed(pool);
 
 	print_message("%llu MiB on shared pages, %llu on huge ones, %llu KiB on base pages\n",
-		      (unsigned long long)stats.node[0].backed_2m / MIB,
-		      (unsigned long long)stats.node[0].backed_thp / MIB,
-		      (unsigned long long)stats.node[0].backed_base / 1024);
+		      (unsigned long long)bytes.backed_2m / MIB, (unsigned long long)bytes.backed_thp / MIB,
+		      (unsigned long long)bytes.backed_base / 1024);
 }
 
 static void mix(size_t size, size_t count, enum mews_page_policy pages)
@@ -266,7 +276,7 @@ static void mix(size_t size, size_t count, enum mews_page_policy pages)
 
 	assert_int_equal(mews_lease_many(pool, block, count), count);
 	tell_pages(pool);
-	assert_true(stats_of(pool).node[0].backed_2m);
+	assert_true(backed(pool).backed_2m);
 	fill(block, count, size);
 	check_audit(pool, block, count);
 	fork_with(pool, block, count, size);
