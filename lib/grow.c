@@ -75,17 +75,38 @@ struct claim {
 	uint64_t bytes;
 };
 
-/* Backs part of a window for a claim. */
+/* Takes one of a number of growths. Relaxed: a hint. */
+static bool count_down(_Atomic uint32_t *growths)
+{
+	uint32_t left = atomic_load_explicit(growths, memory_order_relaxed);
+
+	if (left)
+		atomic_store_explicit(growths, left - 1, memory_order_relaxed);
+	return left;
+}
+
+/*
+ * Backs part of a window for a claim. Where there are no reserved pages, to ask for one each time, and whether
+ * transparent ones are switched on, took 4 % of a growth.
+ */
 static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64_t length,
 		enum mews_page_policy top)
 {
 	struct mews_window *w = &s->window[c->window];
-	struct mews_place_request request = place_request(s, c->window, top, c->local);
+	bool thp = top <= MEWS_PAGES_THP && count_down(&w->on_thp);
+	struct mews_place_request request = place_request(s, c->window, thp ? MEWS_PAGES_THP : top,
+							  c->local);
 	struct mews_backing got = { 0 };
-	int error = mews_place_back(start, length, &request, &got);
+	int error;
 
+	request.thp = thp;
+	error = mews_place_back(start, length, &request, &got);
 	if (error)
 		return error;
+	if (!thp && got.thp)
+		atomic_store_explicit(&w->on_thp, MEWS_GROWTH_REST, memory_order_relaxed);
+	else if (thp && !got.thp)
+		atomic_store_explicit(&w->on_thp, 0, memory_order_relaxed);
 	add_to(backed_by(w, rung_of(&got)), length);
 	add_to(&w->unbound, got.unbound);
 	note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length, rung_of(&got));
@@ -233,16 +254,6 @@ static size_t grow_slabs(struct mews_slabs *s, uint32_t window, bool local, void
 	return got;
 }
 
-/* Growths of a window that are refused unasked after its node refused one. Relaxed: a hint. */
-static bool rests(struct mews_window *w)
-{
-	uint32_t left = atomic_load_explicit(&w->rest, memory_order_relaxed);
-
-	if (left)
-		atomic_store_explicit(&w->rest, left - 1, memory_order_relaxed);
-	return left;
-}
-
 size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, size_t count,
 		       int *error)
 {
@@ -250,7 +261,7 @@ size_t mews_slabs_grow(struct mews_slabs *s, uint32_t window, void **blocks, siz
 	struct mews_window *w = &s->window[window];
 	size_t got;
 
-	if (others && rests(w)) {
+	if (others && count_down(&w->rest)) {
 		*error = mews_slabs_at_limit(s) ? ENOBUFS : ENOMEM;
 		return 0;
 	}

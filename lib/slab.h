@@ -50,6 +50,7 @@ struct mews_window {
 	_Atomic uint32_t *blocks;       /* [slabs] blocks carved of each slab */
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	_Atomic uint32_t rest;          /* growths that are refused unasked */
+	_Atomic uint32_t on_thp;        /* growths that ask for transparent huge pages only: see back() */
 	mews_word carved;               /* blocks: the sum of blocks[] */
 	struct mews_budget budget;      /* bytes, with the limit of the node */
 	mews_word free_blocks;          /* bits of free[]: may differ for a moment, and be below zero */
@@ -205,7 +206,8 @@ static inline uint64_t mews_slabs_room(const struct mews_slabs *s)
  * Returns how many, at least 1; 0 and *error: ENOBUFS (a limit is reached: the pool's blocks, or the
  * bytes of the node or of the process), ENOMEM (the node has none, or its window is full). Where other
  * nodes may serve, a node that has refused so is not asked again for MEWS_GROWTH_REST growths: each
- * lease on its CPUs comes here, and asking costs tens of microseconds.
+ * lease on its CPUs comes here, and asking costs tens of microseconds. For as many, a window that got
+ * transparent huge pages does not ask for reserved ones.
  */
 #define MEWS_GROWTH_REST 64
 size_t mews_slabs_grow(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count,

@@ -321,7 +321,7 @@ static int back_thp(void *addr, size_t length, const struct mews_place_request *
 {
 	int result;
 
-	if (!multiple_of(addr, length, SIZE_2M) || !thp_enabled())
+	if (!multiple_of(addr, length, SIZE_2M) || !(request->thp || thp_enabled()))
 		return -ENOMEM;
 	result = back_anonymous(addr, length, MADV_HUGEPAGE, request);
 	if (result == 0 && request->bind && request->local &&

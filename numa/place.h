@@ -25,6 +25,7 @@ struct mews_place_request {
 	enum mews_node_policy policy;
 	enum mews_page_policy top;      /* first rung tried; one that does not divide is skipped */
 	bool bind;                      /* false: one node, nothing to bind */
+	bool thp;                       /* transparent huge pages are switched on: known, not to be asked */
 	bool local;                     /* preferred: refuse, rather than take another node's memory */
 };
 
