@@ -291,6 +291,7 @@ static void walk_pages(struct walk *walk, uint32_t w)
 
 	for (uint32_t slab = 0; slab < atomic_load(&window->frontier); slab++) {
 		uint32_t blocks = atomic_load(&window->blocks[slab]);
+
 		for (uint32_t i = 0; i < blocks; i++) {
 			uint64_t number = first + slab * bits + i, at = number - first;
 			uint64_t from = (uint64_t)((char *)address_of(walk, number) - start);

@@ -8,16 +8,9 @@
 #include <mews/mews.h>
 #include "lib/detour.h"
 #include "lib/exchange.h"
+#include "tests/support/pool.h"
 
 #define BLOCKS 500
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
-}
 
 static void work(struct mews_pool *pool)
 {

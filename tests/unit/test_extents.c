@@ -14,9 +14,7 @@
 #include <mews/mews.h>
 #include "../../lib/control.h"
 #include "../../numa/kernel.h"
-#include "../support/audit.h"
-#include "../support/pages.h"
-#include "../support/suite.h"
+#include "../support/pool.h"
 
 #define MIB ((size_t)1 << 20)
 #define MANY 400
@@ -45,22 +43,6 @@ static struct mews_pool *make_pool(size_t size, enum mews_page_policy pages)
 
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	return pool;
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
-}
-
-static void check_audit(struct mews_pool *pool, void *const *leased, size_t count)
-{
-	struct audit audit;
-
-	if (!audit_pool(pool, leased, count, &audit))
-		fail_msg("%s", audit.message);
 }
 
 /* Bytes of a pool by what backs them, on all nodes. */

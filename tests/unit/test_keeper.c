@@ -15,8 +15,7 @@
 #include <mews/mews.h>
 #include "../../lib/keeper.h"
 #include "../../numa/kernel.h"
-#include "../support/audit.h"
-#include "../support/suite.h"
+#include "../support/pool.h"
 #include "../support/threads.h"
 
 #define DECAY 800               /* ms; a look is every 100 */
@@ -104,14 +103,6 @@ static struct mews_pool *pool_of(enum mews_keeper keeper, size_t initial)
 	return pool;
 }
 
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
-}
-
 /* The time passes; a step. Returns when the next is due. */
 static long step(int ms)
 {
@@ -133,14 +124,6 @@ static void use_singly(struct mews_pool *pool, size_t count)
 		assert_non_null(block[i] = mews_lease(pool));
 	for (size_t i = 0; i < count; i++)
 		mews_return(pool, block[i]);
-}
-
-static void check_audit(struct mews_pool *pool, void *const *leased, size_t count)
-{
-	struct audit audit;
-
-	if (!audit_pool(pool, leased, count, &audit))
-		fail_msg("%s", audit.message);
 }
 
 static void test_idle(void **state)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <mews/mews.h>
-#include "tests/support/audit.h"
+#include "tests/support/pool.h"
 #include "tests/support/threads.h"
 
 #define BLOCKS 3000
@@ -27,14 +27,6 @@ static struct mews_pool *make_pool(void)
 
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	return pool;
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
 }
 
 static void end_pool(struct mews_pool *pool, size_t out)

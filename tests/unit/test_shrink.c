@@ -11,9 +11,8 @@
 #include <mews/mews.h>
 #include "../../lib/control.h"
 #include "../../numa/kernel.h"
-#include "../support/audit.h"
+#include "../support/pool.h"
 #include "../support/rng.h"
-#include "../support/suite.h"
 #include "../support/threads.h"
 
 #define MANY 20000
@@ -30,14 +29,6 @@ static int no_memory(void *addr, size_t length, int advice)
 		return -1;
 	}
 	return mews_kernel_real.madvise(addr, length, advice);
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
 }
 
 /* A pool of count blocks, all leased, each filled with a byte of its own. */
@@ -75,14 +66,6 @@ static void check_kept(size_t size)
 	for (size_t i = 0; i < kept_count; i++)
 		for (size_t at = 1; at < size; at++)
 			assert_int_equal(((char *)kept[i])[at], ((char *)kept[i])[0]);
-}
-
-static void check_audit(struct mews_pool *pool, void *const *leased, size_t count)
-{
-	struct audit audit;
-
-	if (!audit_pool(pool, leased, count, &audit))
-		fail_msg("%s", audit.message);
 }
 
 /* All of it again: what was bare is backed and zero or as it was, and can be written. */

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <mews/mews.h>
 #include "lib/control.h"
-#include "tests/support/audit.h"
+#include "tests/support/pool.h"
 
 #define BLOCKS 4000
 
@@ -24,14 +24,6 @@ static struct mews_pool *make_pool(void)
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	assert_int_equal(mews_lease_many(pool, block, BLOCKS), BLOCKS);
 	return pool;
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
 }
 
 static void test_all(void **state)

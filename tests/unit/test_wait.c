@@ -20,6 +20,7 @@
 #include <mews/mews.h>
 #include "lib/control.h"
 #include "numa/kernel.h"
+#include "support/pool.h"
 #include "support/threads.h"
 
 #define BLOCKS 64
@@ -32,14 +33,6 @@ static long bind_anywhere(void *addr, unsigned long length, int mode, const unsi
 {
 	(void)addr, (void)length, (void)mode, (void)mask, (void)bits, (void)flags;
 	return 0;
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
 }
 
 static struct mews_pool *pool_of(enum mews_node_policy policy)

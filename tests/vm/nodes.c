@@ -16,7 +16,7 @@
 #include "../support/check.h"
 #include "../support/nodes.h"
 #include "../support/options.h"
-#include "../support/suite.h"
+#include "../support/pool.h"
 #include "../support/threads.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -38,14 +38,6 @@ static struct mews_pool *pool_of(enum mews_node_policy policy, enum mews_page_po
 
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	return pool;
-}
-
-static struct mews_stats stats_of(struct mews_pool *pool)
-{
-	struct mews_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(mews_pool_stats(pool, &stats), 0);
-	return stats;
 }
 
 static const struct mews_node_stats *stats_on(const struct mews_stats *stats, unsigned index)
