@@ -542,15 +542,30 @@ MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block)
 	errno = saved;
 }
 
+/*
+ * What fits into a cache that was closed or rested, and so looked full. Without it bulk calls of a magazine
+ * and more would go by the depot for good, since neither they nor their leases open a cache.
+ */
+static size_t fill_cache(struct mews_control *control, struct operation *op, void *const *blocks,
+			 size_t count)
+{
+	if (!op->cached || (!op->woken && !closed(op)))
+		return 0;
+	if (closed(op))
+		mews_open_cache(control, op->pass.cpu);
+	return mews_seq_return_many(control->pool, mews_rseq_offset, blocks, at_once(count));
+}
+
 /* Whole magazines go to the depot without a stop in the cache, as long as it takes them. */
 static size_t return_magazines(struct mews_control *control, void *const *blocks, size_t count)
 {
-	size_t magazine = control->plan.magazine, done = 0, i;
+	size_t magazine = control->plan.magazine, done, i;
 	struct operation op;
 	uintptr_t lo, differs;
 	uint32_t depot;
 
 	begin(control, &op);
+	done = fill_cache(control, &op, blocks, count);
 	depot = control->plan.cpu_depot[op.pass.cpu];
 	lo = (uintptr_t)control->slabs.start +
 		((uintptr_t)control->plan.cpu_window[op.pass.cpu] << control->slabs.window_shift);

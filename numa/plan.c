@@ -440,11 +440,11 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
  */
 static void decide_cache_most(struct mews_plan *plan, uint64_t pool)
 {
-	uint64_t twice = least(2 * plan->cache_capacity, CACHE_LEAST_BYTES / plan->stride);
+	uint64_t slots = least(MEWS_CACHE_SLOTS_MAX, CACHE_LEAST_BYTES / plan->stride);
 
 	plan->cache_most = plan->cache_capacity;
 	if (plan->mode == MEWS_MODE_SERVER)
-		plan->cache_most = (uint32_t)most(plan->cache_capacity, least(twice, pool));
+		plan->cache_most = (uint32_t)most(plan->cache_capacity, least(slots, pool));
 }
 
 static void decide_cache(struct mews_plan *plan, const struct input *in)
