@@ -158,6 +158,7 @@ static size_t lease_from_depot(struct mews_control *control, struct operation *o
 
 	if (!n)
 		return 0;
+	mews_depot_near_full(&control->depots, full, n);
 	mews_count(op->pass.side, MEWS_EVENT_DEPOT_HITS, 1);
 	for (i = 0; i < n; i++)
 		use += deal(control, op, full[i].slots, control->plan.magazine, blocks + use,

@@ -435,8 +435,15 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 #define CACHE_LEAST_BYTES ((size_t)16 << 20)
 
 /*
- * In bursts that are longer than a cache, its CPU caches twice as many, as far as 16 MiB go: what a burst
- * touches is its blocks' first lines, and the way to the depot and back costs more than these from L2.
+ * Where an L2 is smaller, its CPU caches as many blocks all the same: what two CPUs that hand over pay is
+ * by the exchange, and what circulates is pointers and first lines.
+ */
+#define CACHE_L2_LEAST (2 * MIB)
+
+/*
+ * In bursts that are longer than a cache, its CPU caches twice as many, and twice as many again, as far as
+ * the slots and 16 MiB go: what a burst touches is its blocks' first lines, and the way to the depot and back
+ * costs more than these from L2.
  */
 static void decide_cache_most(struct mews_plan *plan, uint64_t pool)
 {
@@ -451,9 +458,10 @@ static void decide_cache(struct mews_plan *plan, const struct input *in)
 {
 	bool small = plan->mode == MEWS_MODE_WORKSTATION;
 	size_t l2 = in->topology->l2_bytes == 0 ? ASSUMED_L2 : in->topology->l2_bytes;
-	uint64_t share = least(l2 / plan->stride, 4 * MEWS_MAGAZINE_MAX);
+	size_t l2_share = small ? l2 : (size_t)most(l2, CACHE_L2_LEAST);
+	uint64_t share = least(l2_share / plan->stride, 4 * MEWS_MAGAZINE_MAX);
 	uint64_t burst = least(CACHE_LEAST, CACHE_LEAST_BYTES / plan->stride), pool;
-	const char *why = "";
+	const char *why = l2 < l2_share ? ", as if it were 2 MiB" : "";
 
 	plan->cpus = (uint32_t)most(1, in->limits->affinity_cpus);
 	pool = plan->max_blocks / 4 / plan->cpus;
