@@ -21,25 +21,23 @@ struct filled {
 	const struct perf_backend *backend;
 	struct perf_local local;
 	uint64_t count;
+	char *reserved;         /* populated memory for as many blocks, where the backend has some too */
 };
 
-/* Runs a body on a thread that the backend knows, with room for the blocks. */
-static void on_thread(struct perf_run *run, const struct perf_backend *backend, bool reserved,
-		      void *(*body)(void *))
+/* Runs a body on a thread that the backend, which was set up, knows, with room for the blocks. */
+static void on_thread(struct perf_run *run, const struct perf_backend *backend, const char *problem,
+		      char *reserved, void *(*body)(void *))
 {
 	struct filled filled = {
 		.run = run, .backend = backend, .count = (uint64_t)perf_argument(run, 1),
+		.local = { .block_size = (size_t)perf_argument(run, 0), .count = 1 },
+		.reserved = reserved,
 	};
-	size_t size = (size_t)perf_argument(run, 0);
-	const char *problem = reserved ? backend->set_up_reserved(size, filled.count) :
-			      backend->set_up(size);
 
 	if (problem) {
 		perf_skip(run, problem);
 		return;
 	}
-	filled.local.block_size = size;
-	filled.local.count = 1;
 	filled.local.block = perf_lines(filled.count * sizeof(*filled.local.block));
 	perf_on_thread(backend, body, &filled);
 	free(filled.local.block);
@@ -60,31 +58,44 @@ static void touch(char *memory, size_t bytes, size_t step)
 		*(volatile char *)(memory + at) = 1;
 }
 
-/*
- * The limits of growth: what the kernel alone takes to back so many blocks with huge pages where it
- * has them, and what the first touch of each takes once it has, at the bare array's places, which spread
- * over the sets of the caches. Run twice: the first time makes a virtual machine's host back the pages,
- * which may take twenty times as long and is not the allocator's.
- */
-static void kernel_alone(struct perf_run *run, uint64_t blocks, size_t block_size)
+static void populate(char *memory, size_t bytes)
 {
-	size_t stride = perf_arena_stride_of(block_size);
-	size_t bytes = (blocks * stride + (4u << 20)) & ~(size_t)((2u << 20) - 1);
-	double ns[3];
+	if (madvise(memory, bytes, MADV_POPULATE_WRITE))
+		touch(memory, bytes, 4096);
+}
+
+/*
+ * The limit of growth: what the kernel alone takes to back so many blocks with huge pages where it has
+ * them. Run twice: the first time makes a virtual machine's host back the pages, which may take twenty
+ * times as long and is not the allocator's.
+ */
+static void kernel_alone(const struct filled *filled)
+{
+	size_t bytes = (filled->count * perf_arena_stride_of(filled->local.block_size) +
+			(4u << 20)) & ~(size_t)((2u << 20) - 1);
 	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	double ns;
 
 	if (memory == MAP_FAILED)
 		return;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
-	ns[0] = perf_cpu_ns(false);
-	if (madvise(memory, bytes, MADV_POPULATE_WRITE))
-		touch(memory, bytes, 4096);
-	ns[1] = perf_cpu_ns(false);
-	touch(memory, blocks * stride, stride);
-	ns[2] = perf_cpu_ns(false);
-	perf_counter(run, "ns_kernel", (ns[1] - ns[0]) / (double)blocks);
-	perf_counter(run, "ns_touch", (ns[2] - ns[1]) / (double)blocks);
+	ns = perf_cpu_ns(false);
+	populate(memory, bytes);
+	perf_counter(filled->run, "ns_kernel", (perf_cpu_ns(false) - ns) / (double)filled->count);
 	munmap(memory, bytes);
+}
+
+/*
+ * The limit of what was reserved: the first touch of each block in memory that nobody manages, at the bare
+ * array's places, which spread over the sets of the caches. It was populated when the pool was, and as much
+ * was written since.
+ */
+static void touch_alone(const struct filled *filled)
+{
+	double ns = perf_cpu_ns(false);
+
+	touch(filled->reserved, filled->count * perf_arena_stride(), perf_arena_stride());
+	perf_counter(filled->run, "ns_touch", (perf_cpu_ns(false) - ns) / (double)filled->count);
 }
 
 static void *growth_thread(void *arg)
@@ -92,7 +103,9 @@ static void *growth_thread(void *arg)
 	struct filled *filled = arg;
 
 	for (int i = 0; i < 2; i++)
-		kernel_alone(filled->run, filled->count, filled->local.block_size);
+		kernel_alone(filled);
+	if (filled->reserved)
+		touch_alone(filled);
 	filled->backend->enter();
 	while (perf_next(filled->run)) {
 		double ns = perf_cpu_ns(false);
@@ -109,13 +122,23 @@ static void *growth_thread(void *arg)
 
 static void run_growth(struct perf_run *run, const void *closure)
 {
-	on_thread(run, closure, false, growth_thread);
+	const struct perf_backend *backend = closure;
+
+	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), NULL, growth_thread);
 }
 
 /* The same from a pool that was given its memory when it was created. */
 static void run_reserved(struct perf_run *run, const void *closure)
 {
-	on_thread(run, closure, true, growth_thread);
+	const struct perf_backend *backend = closure;
+	size_t size = (size_t)perf_argument(run, 0), count = (size_t)perf_argument(run, 1);
+	const char *problem = backend->set_up_reserved(size, count);
+	char *reserved = perf_arena_open(size, count);
+
+	if (reserved)
+		populate(reserved, count * perf_arena_stride());
+	on_thread(run, backend, problem, reserved, growth_thread);
+	perf_arena_close();
 }
 
 /* Independent reads of first lines, in an order that no prefetcher knows. */
@@ -145,6 +168,16 @@ static void shuffle(void **block, uint64_t count)
 	}
 }
 
+/*
+ * All blocks are read once before: a machine below that maps our pages when they are first met takes a
+ * hundred times what a read takes, and is not the allocator's.
+ */
+static double reads_cycles(struct perf_local *local)
+{
+	read_loop(local, local->held);
+	return perf_loop_cycles(read_loop, local);
+}
+
 /* The limit of the reads: the same over blocks of one mapping in huge pages, which no pool made. */
 static double arena_cycles(const struct filled *filled)
 {
@@ -159,7 +192,7 @@ static double arena_cycles(const struct filled *filled)
 		*(volatile char *)local.block[i] = 1;
 	}
 	shuffle(local.block, filled->count);
-	cycles = perf_loop_cycles(read_loop, &local);
+	cycles = reads_cycles(&local);
 	perf_arena_close();
 	return cycles;
 }
@@ -175,7 +208,7 @@ static void *reads_thread(void *arg)
 	filled->backend->fill(&filled->local, filled->count);
 	shuffle(filled->local.block, filled->count);
 	while (perf_next(filled->run)) {
-		cycles = perf_loop_cycles(read_loop, &filled->local);
+		cycles = reads_cycles(&filled->local);
 		perf_counter(filled->run, "cycles", cycles);
 		perf_seconds(filled->run, cycles * 1e-9);
 	}
@@ -186,7 +219,9 @@ static void *reads_thread(void *arg)
 
 static void run_reads(struct perf_run *run, const void *closure)
 {
-	on_thread(run, closure, false, reads_thread);
+	const struct perf_backend *backend = closure;
+
+	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), NULL, reads_thread);
 }
 
 void perf_add_filled(const struct perf_backend *backend)

@@ -24,7 +24,6 @@ struct tier {
 	struct mews_pool *pool;
 	struct mews_stats stats;
 	void **block;
-	double hit;             /* cycles of a hit: one lease and one return */
 };
 
 extern const struct perf_backend perf_mews;
@@ -48,35 +47,55 @@ static void give_back(struct tier *tier, uint64_t count)
 		mews_return(tier->pool, tier->block[i]);
 }
 
-/* Cycles of leasing so many blocks, and of returning them too where both is set. */
-static double burst(struct tier *tier, uint64_t count, bool both)
+/* How a batch goes: count blocks leased, and returned too where `both`; so many times. */
+struct batch {
+	uint64_t count, times;
+	bool both;
+	bool drained;           /* before it, so that the slabs shall serve */
+};
+
+/* Cycles of it. */
+static double timed_batch(struct tier *tier, const struct batch *batch)
 {
 	struct perf_clock clock;
 	struct perf_sample sample;
 
 	perf_clock_open(&clock);
 	perf_clock_start(&clock);
-	lease(tier, count);
-	if (both)
-		give_back(tier, count);
+	for (uint64_t i = 0; i < batch->times; i++) {
+		lease(tier, batch->count);
+		if (batch->both)
+			give_back(tier, batch->count);
+	}
 	perf_clock_stop(&clock, &sample);
 	perf_clock_close(&clock);
-	if (!both)
-		give_back(tier, count);
+	if (!batch->both)
+		give_back(tier, batch->count);
 	return sample.event[PERF_CYCLES];
 }
 
-/* The median over batches, each preceded by a drain where the slabs shall serve. */
-static double median_burst(struct tier *tier, uint64_t count, bool both, bool drained)
+static double median_of(struct tier *tier, const struct batch *batch)
 {
 	double cycles[BATCHES];
 
 	for (int i = 0; i < BATCHES; i++) {
-		if (drained)
+		if (batch->drained)
 			mews_pool_drain(tier->pool, NULL);
-		cycles[i] = burst(tier, count, both);
+		cycles[i] = timed_batch(tier, batch);
 	}
 	return perf_quantile(cycles, BATCHES, 0.5);
+}
+
+/*
+ * Cycles of a hit's lease and return, in batches that are as long as those that miss: what the clock and
+ * the ends of loops cost is the same in both then.
+ */
+static double hit_cycles(struct tier *tier, uint64_t operations)
+{
+	struct batch batch = { .count = tier->stats.magazine, .both = true };
+
+	batch.times = operations / batch.count;
+	return median_of(tier, &batch) / (double)(batch.times * batch.count);
 }
 
 /* misses: a batch's, as the pool counted them; served: of them, by the tier in question. */
@@ -92,21 +111,23 @@ static void report(struct tier *tier, double cycles, uint64_t misses, uint64_t s
 	perf_counter(tier->run, "cycles_a_block", cycles / tier->stats.magazine);
 }
 
+/* Bursts of more than the largest cache holds, by what every depot holds. */
 static void *depot_thread(void *arg)
 {
 	struct tier *tier = arg;
-	uint64_t count = tier->stats.cache_capacity + MISSES * tier->stats.magazine;
+	struct batch batch = {
+		.count = tier->stats.cache_most + MISSES / 2 * tier->stats.magazine, .times = 1, .both = true,
+	};
 	uint64_t misses, depot;
-	double cycles;
+	double hit, cycles;
 
-	lease(tier, count);
-	give_back(tier, count);
+	timed_batch(tier, &batch);
 	while (perf_next(tier->run)) {
-		tier->hit = median_burst(tier, tier->stats.magazine, true, false) / tier->stats.magazine;
+		hit = hit_cycles(tier, batch.count);
 		refresh(tier);
 		misses = tier->stats.lease_misses + tier->stats.return_misses;
 		depot = tier->stats.depot_hits;
-		cycles = median_burst(tier, count, true, false) - tier->hit * (double)count;
+		cycles = median_of(tier, &batch) - hit * (double)batch.count;
 		refresh(tier);
 		misses = (tier->stats.lease_misses + tier->stats.return_misses - misses) / BATCHES;
 		depot = (tier->stats.depot_hits - depot) / BATCHES;
@@ -118,17 +139,19 @@ static void *depot_thread(void *arg)
 static void *slab_thread(void *arg)
 {
 	struct tier *tier = arg;
-	uint64_t count = MISSES * tier->stats.magazine, misses, slab;
-	double cycles;
+	struct batch batch = {
+		.count = MISSES * tier->stats.magazine, .times = 1, .drained = true,
+	};
+	uint64_t misses, slab;
+	double hit, cycles;
 
-	lease(tier, count);
-	give_back(tier, count);
+	timed_batch(tier, &batch);
 	while (perf_next(tier->run)) {
-		tier->hit = median_burst(tier, tier->stats.magazine, true, false) / tier->stats.magazine;
+		hit = hit_cycles(tier, batch.count);
 		refresh(tier);
 		misses = tier->stats.lease_misses;
 		slab = tier->stats.slab_hits;
-		cycles = median_burst(tier, count, false, true) - tier->hit / 2 * (double)count;
+		cycles = median_of(tier, &batch) - hit / 2 * (double)batch.count;
 		refresh(tier);
 		misses = (tier->stats.lease_misses - misses) / BATCHES;
 		slab = (tier->stats.slab_hits - slab) / BATCHES;
