@@ -129,10 +129,8 @@ static size_t overflow_magazines(struct mews_control *control, const struct mews
 	bool bursts = atomic_load_explicit(&pass->side->took, memory_order_relaxed);
 	uint32_t capacity = atomic_load_explicit(&pass->side->capacity, memory_order_relaxed);
 
-	if (bursts && capacity < plan->cache_most) {
-		capacity = 2 * capacity < plan->cache_most ? 2 * capacity : plan->cache_most;
-		return mews_resize_cache(control, pass->cpu, capacity) ? 0 : 1;
-	}
+	if (bursts && capacity < plan->cache_most)
+		return mews_resize_cache(control, pass->cpu, plan->cache_most) ? 0 : 1;
 	if (!bursts && capacity > plan->cache_capacity) {
 		capacity -= plan->magazine;
 		mews_resize_cache(control, pass->cpu, capacity > plan->cache_capacity ? capacity :

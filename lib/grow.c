@@ -35,19 +35,29 @@ static bool claim_marked(struct mews_window *w, mews_word *marks, uint32_t *slab
 	return false;
 }
 
+/* What a growth claims: blocks from .. to of a slab, and the memory behind them. */
+struct claim {
+	uint32_t window, slab;
+	bool fresh;             /* nothing of the slab was ever backed */
+	bool local;             /* on the window's own node only */
+	uint64_t from, to;      /* from: the slab has as many */
+	uint64_t bytes;
+};
+
 /* Claims a slab to back: one that has only its first blocks, one that lost its memory, a new one. */
-static bool claim_slab(struct mews_slabs *s, struct mews_window *w, uint32_t *slab)
+static bool claim_slab(struct mews_slabs *s, struct mews_window *w, struct claim *c)
 {
 	uint32_t frontier;
 
-	if (claim_marked(w, w->partial, slab) || claim_marked(w, w->vacant, slab))
+	if (claim_marked(w, w->partial, &c->slab) || claim_marked(w, w->vacant, &c->slab))
 		return true;
 	frontier = atomic_load(&w->frontier);
 	do {
 		if (frontier == s->slabs)
 			return false;
 	} while (!atomic_compare_exchange_weak(&w->frontier, &frontier, frontier + 1));
-	*slab = frontier;
+	c->slab = frontier;
+	c->fresh = true;
 	return true;
 }
 
@@ -67,14 +77,6 @@ static void note_rung(struct mews_slabs *s, struct mews_window *w, uint64_t offs
 		atomic_store(&w->rung[extent], (uint8_t)rung);
 }
 
-/* What a growth claims: blocks from .. to of a slab, and the memory behind them. */
-struct claim {
-	uint32_t window, slab;
-	bool local;             /* on the window's own node only */
-	uint64_t from, to;      /* from: the slab has as many */
-	uint64_t bytes;
-};
-
 /* Takes one of a number of growths. Relaxed: a hint. */
 static bool count_down(_Atomic uint32_t *growths)
 {
@@ -93,6 +95,7 @@ static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64
 		enum mews_page_policy top)
 {
 	struct mews_window *w = &s->window[c->window];
+	uint64_t offset = (uint64_t)(start - slab_start(s, c->window, 0));
 	bool thp = top <= MEWS_PAGES_THP && count_down(&w->on_thp);
 	struct mews_place_request request = place_request(s, c->window, thp ? MEWS_PAGES_THP : top,
 							  c->local);
@@ -100,6 +103,7 @@ static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64
 	int error;
 
 	request.thp = thp;
+	request.advised = thp && c->fresh && offset + length <= w->advised;
 	error = mews_place_back(start, length, &request, &got);
 	if (error)
 		return error;
@@ -109,7 +113,7 @@ static int back(struct mews_slabs *s, const struct claim *c, char *start, uint64
 		atomic_store_explicit(&w->on_thp, 0, memory_order_relaxed);
 	add_to(backed_by(w, rung_of(&got)), length);
 	add_to(&w->unbound, got.unbound);
-	note_rung(s, w, (uint64_t)(start - slab_start(s, c->window, 0)), length, rung_of(&got));
+	note_rung(s, w, offset, length, rung_of(&got));
 	return 0;
 }
 
@@ -205,7 +209,7 @@ static bool grow_extent(struct mews_slabs *s, uint32_t window, bool local, void 
 	begin_move(s);
 	begun = atomic_load(&s->begun);
 	alone = atomic_load(&s->growing) == 1;
-	if (claim_slab(s, w, &claim.slab)) {
+	if (claim_slab(s, w, &claim)) {
 		*error = grow_claimed(s, &claim, blocks, count);
 		/* A whole one is anybody's from its publication on, and may be given back already. */
 		if (*error || claim.to < s->slab_blocks)

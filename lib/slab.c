@@ -107,6 +107,22 @@ static char *reserve(uint64_t length, uint64_t alignment)
 	return start;
 }
 
+/*
+ * Asks for transparent huge pages where a window begins, which saves each growth there a system call. Not all
+ * of it: the kernel's thread that joins pages looks at whatever was asked for, be it empty.
+ */
+#define ADVISED_MOST ((uint64_t)1 << 30)
+
+static void advise(struct mews_slabs *s, const struct mews_plan *plan)
+{
+	uint64_t bytes = plan->window_bytes < ADVISED_MOST ? plan->window_bytes : ADVISED_MOST;
+	uint32_t i;
+
+	for (i = 0; i < s->windows && plan->page_top <= MEWS_PAGES_THP; i++)
+		if (mews_place_advise(s->start + ((uint64_t)i << s->window_shift), bytes))
+			s->window[i].advised = bytes;
+}
+
 int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *tables)
 {
 	*s = (struct mews_slabs) {
@@ -134,6 +150,7 @@ int mews_slabs_init(struct mews_slabs *s, const struct mews_plan *plan, void *ta
 	if (!s->start)
 		return -ENOMEM;
 	lay_tables(s, plan, tables);
+	advise(s, plan);
 	return 0;
 }
 

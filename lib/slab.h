@@ -51,6 +51,7 @@ struct mews_window {
 	_Atomic uint32_t frontier;      /* slabs from here on were never used */
 	_Atomic uint32_t rest;          /* growths that are refused unasked */
 	_Atomic uint32_t on_thp;        /* growths that ask for transparent huge pages only: see back() */
+	uint64_t advised;               /* bytes: new slabs below it need not be advised for them */
 	mews_word carved;               /* blocks: the sum of blocks[] */
 	struct mews_budget budget;      /* bytes, with the limit of the node */
 	mews_word free_blocks;          /* bits of free[]: may differ for a moment, and be below zero */

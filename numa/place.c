@@ -79,6 +79,15 @@ void mews_place_release(void *addr, size_t length)
 	errno = saved;
 }
 
+bool mews_place_advise(void *addr, size_t length)
+{
+	int saved = errno;
+	bool advised = mews_kernel->madvise(addr, length, MADV_HUGEPAGE) == 0;
+
+	errno = saved;
+	return advised;
+}
+
 int mews_place_table(void *addr, size_t length)
 {
 	int saved = errno, error = 0;
@@ -285,9 +294,11 @@ static int back_anonymous(void *addr, size_t length, int advice,
 	int bound, error;
 	int mode = request->policy == MEWS_NODE_STRICT ? MPOL_BIND : MPOL_PREFERRED;
 
+	bool told = request->advised && advice == MADV_HUGEPAGE;
+
 	/* A kernel without huge pages refuses to be told not to use them: no harm. */
 	if (!node_can_give(length, request) ||
-	    (mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE))
+	    (!told && mews_kernel->madvise(addr, length, advice) != 0 && advice == MADV_HUGEPAGE))
 		return -ENOMEM;
 	bound = bind_to_node(addr, length, mode, request);
 	error = bound < 0 ? bound : open_range(addr, length);

@@ -26,6 +26,7 @@ struct mews_place_request {
 	enum mews_page_policy top;      /* first rung tried; one that does not divide is skipped */
 	bool bind;                      /* false: one node, nothing to bind */
 	bool thp;                       /* transparent huge pages are switched on: known, not to be asked */
+	bool advised;                   /* with thp and as first rung: mews_place_advise was, of this range */
 	bool local;                     /* preferred: refuse, rather than take another node's memory */
 };
 
@@ -37,6 +38,12 @@ void *mews_place_reserve(size_t length, size_t alignment);
 
 /* Releases a range that was reserved, or an oversize mapping, with all that backs it. */
 void mews_place_release(void *addr, size_t length);
+
+/*
+ * Asks that [addr, addr + length) of a reserved range, nothing of which was ever backed, gets transparent
+ * huge pages where it is backed. False where the kernel refuses.
+ */
+bool mews_place_advise(void *addr, size_t length);
 
 /*
  * Makes [addr, addr + length) of a reserved range readable and writable for tables: zeroed base

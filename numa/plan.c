@@ -441,17 +441,16 @@ static int decide_windows(struct mews_plan *plan, const struct input *in)
 #define CACHE_L2_LEAST (2 * MIB)
 
 /*
- * In bursts that are longer than a cache, its CPU caches twice as many, and twice as many again, as far as
- * the slots and 16 MiB go: what a burst touches is its blocks' first lines, and the way to the depot and back
- * costs more than these from L2.
+ * In bursts that are longer than a cache, its CPU caches twice as many, as far as 16 MiB go: what a burst
+ * touches is its blocks' first lines, and the way to the depot and back costs more than these from L2.
  */
 static void decide_cache_most(struct mews_plan *plan, uint64_t pool)
 {
-	uint64_t slots = least(MEWS_CACHE_SLOTS_MAX, CACHE_LEAST_BYTES / plan->stride);
+	uint64_t twice = least(2 * plan->cache_capacity, CACHE_LEAST_BYTES / plan->stride);
 
 	plan->cache_most = plan->cache_capacity;
 	if (plan->mode == MEWS_MODE_SERVER)
-		plan->cache_most = (uint32_t)most(plan->cache_capacity, least(slots, pool));
+		plan->cache_most = (uint32_t)most(plan->cache_capacity, least(twice, pool));
 }
 
 static void decide_cache(struct mews_plan *plan, const struct input *in)

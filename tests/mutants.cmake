@@ -152,3 +152,6 @@ mews_unit_mutant(process runs-in-a-frozen-pool lib/process.c
 	[=[	if (__builtin_expect(frozen_for_me(control), 0))]=] [=[	if (__builtin_expect(frozen_for_me(control), 0) && !pass)]=])
 mews_unit_mutant(cache sends-what-it-takes-itself lib/exchange.c
 	[=[depth < before + full &&]=] [=[depth + before &&]=])
+mews_unit_mutant(cache bulk-leaves-it-closed lib/pool.c
+	[=[	done = fill_cache(control, &op, blocks, count);]=] [=[	done = 0, (void)fill_cache;]=])
+mews_unit_mutant(extents takes-others-for-advised lib/grow.c [=[thp && c->fresh && ]=] [=[thp && ]=])

@@ -5,6 +5,7 @@
 #include "../../lib/cache.h"
 #include "../../lib/exchange.h"
 #include "../../lib/process.h"
+#include "../support/pool.h"
 #include "../support/suite.h"
 #include "../support/threads.h"
 
@@ -190,6 +191,34 @@ static void test_bursts(void **state)
 	mews_slabs_put(&control->slabs, blocks, count, NULL, NULL);
 }
 
+/* Bulk calls of a magazine at a time, of which whole ones go to the depot: they open the cache, or wake it. */
+static void test_bulk_opens(void **state)
+{
+	size_t count = control->plan.magazine;
+	void *blocks[MEWS_CACHE_SLOTS_MAX];
+	struct mews_stats before, after;
+
+	(void)state;
+	for (int rests = 0; rests < 2; rests++) {
+		mews_slabs_put(&control->slabs, blocks, close_cache(blocks), NULL, NULL);
+		assert_int_equal(mews_lease_many(pool, blocks, count), count);
+		if (rests) {
+			mews_cache_open(control, cpu);
+			assert_true(mews_cache_rest(control, cpu));
+		}
+		mews_return_many(pool, blocks, count);
+		assert_int_equal(state_of(), MEWS_CACHE_OPEN);
+		assert_int_equal(mews_cache_count(control, cpu), count);
+		before = stats_of(pool);
+		for (int i = 0; i < 10; i++) {
+			assert_int_equal(mews_lease_many(pool, blocks, count), count);
+			mews_return_many(pool, blocks, count);
+		}
+		after = stats_of(pool);
+		assert_int_equal(after.lease_misses, before.lease_misses);
+	}
+}
+
 /* An overflow of a cache that is full. Returns how many magazines it says that others will read. */
 static uint32_t overflow(void)
 {
@@ -306,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_partial_bulk, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bursts, set_up_large, tear_down),
 		cmocka_unit_test_setup_teardown(test_sent, set_up_large, tear_down),
+		cmocka_unit_test_setup_teardown(test_bulk_opens, set_up_large, tear_down),
 		cmocka_unit_test_setup_teardown(test_bounds_that_move, set_up_large, tear_down),
 	};
 

@@ -5,6 +5,7 @@
  * blocks lie across their ends.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include <mews/mews.h>
 #include "../../lib/control.h"
 #include "../../numa/kernel.h"
+#include "../support/pages.h"
 #include "../support/pool.h"
 
 #define MIB ((size_t)1 << 20)
@@ -299,11 +301,70 @@ static void test_mixed(void **state)
 	mews_kernel = &mews_kernel_real;
 }
 
+static size_t advices;
+static bool refuses;
+
+static int count_advice(void *addr, size_t length, int advice)
+{
+	advices += advice == MADV_HUGEPAGE;
+	if (refuses && advice == MADV_HUGEPAGE && length > 2 * MIB) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return mews_kernel_real.madvise(addr, length, advice);
+}
+
+/* Advices that so many growths of one slab each ask for; all get huge pages. */
+static size_t advices_of(struct mews_pool *pool, size_t growths)
+{
+	size_t before = advices, had = 0;
+	int error;
+
+	for (; had < growths; had++)
+		assert_int_equal(mews_slabs_grow(&mews_control_of(pool)->slabs, 0, block + had, 1, &error), 1);
+	assert_int_equal(backed(pool).backed_thp, growths * 2 * MIB);
+	mews_slabs_put(&mews_control_of(pool)->slabs, block, had, no_block, NULL);
+	return advices - before;
+}
+
+/*
+ * New slabs at a window's beginning were advised to have huge pages, but for the first, which looks whether
+ * there are any. One whose memory went back has to be told again, and all where the advice was refused.
+ */
+static void advise(bool refused)
+{
+	struct mews_pool *pool;
+
+	advices = 0;
+	refuses = refused;
+	pool = make_pool(4032, MEWS_PAGES_THP);
+	assert_int_equal(advices, mews_control_of(pool)->slabs.windows);
+	assert_int_equal(advices_of(pool, 10), refused ? 10 : 1);
+	assert_int_equal(mews_pool_collect(pool), 0);
+	assert_int_equal(advices_of(pool, 12), refused ? 12 : 10);
+	give_all(pool);
+}
+
+static void test_advice(void **state)
+{
+	(void)state;
+	if (!pages_thp()) {
+		puts("skip: transparent huge pages are switched off");
+		skip();
+	}
+	table = mews_kernel_real;
+	table.madvise = count_advice;
+	mews_kernel = &table;
+	advise(false);
+	advise(true);
+	mews_kernel = &mews_kernel_real;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growth), cmocka_unit_test(test_limit), cmocka_unit_test(test_split),
-		cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_mixed), cmocka_unit_test(test_advice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

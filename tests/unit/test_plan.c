@@ -343,16 +343,17 @@ static void test_default_pool(void **state)
 	assert_int_equal(plan.nodes, 2);
 	assert_true(plan.home_windows == 3);
 	assert_true(plan.window_bytes == 32 * GIB);
-	assert_int_equal(plan.cache_capacity, 256);
-	assert_int_equal(plan.cache_most, 512);
-	assert_int_equal(plan.magazine, 64);
+	assert_int_equal(plan.cache_capacity, 496); /* as with an L2 of 2 MiB */
+	assert_int_equal(plan.cache_most, 992);
+	assert_int_equal(plan.magazine, 124);
 	assert_int_equal(plan.depots, 2);
-	assert_int_equal(plan.depot_magazines, 32);
+	assert_int_equal(plan.depot_magazines, 16);
 	assert_int_equal(plan.page_top, MEWS_PAGES_2M);
 	assert_int_equal(plan.growth_extents, 1);
 	assert_true(plan.oversize_limit == GIB);
 	assert_true(said("block 4,032 B usable in a stride of 4 KiB"));
-	assert_true(said("cache of 256 blocks a CPU = L2 1 MiB / 4 KiB; four magazines of 64; in long bursts 512"));
+	assert_true(said("cache of 496 blocks a CPU = L2 1 MiB / 4 KiB, as if it were 2 MiB; four magazines of 124; "
+			 "in long bursts 992"));
 	assert_true(said("hard limit 24 GiB = 75 % of 32 GiB"));
 }
 
