@@ -298,23 +298,59 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 	return got;
 }
 
-#define PATIENCE_CROWD 200
+/* What others brought since the last look, to this CPU's cache among other places. */
+static size_t look_again(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
+			 void **blocks, size_t batch)
+{
+	size_t got = take_cached(control, blocks, batch);
+
+	return got ? got : fetch_free(control, pass, window, blocks, batch);
+}
+
+/* Relaxed: a count, it publishes nothing. */
+static bool let_in(struct mews_control *control)
+{
+	uint32_t growers = atomic_load_explicit(&control->growers, memory_order_relaxed);
+
+	while (growers < control->plan.cpus)
+		if (atomic_compare_exchange_weak_explicit(&control->growers, &growers, growers + 1,
+							  memory_order_relaxed, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+#define PATIENCE_CROWD 400      /* turns since a growth ended: 20 to 40 ms */
+#define PATIENCE_GROWTHS 64     /* that ended, and whose blocks others took */
 
 /*
  * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
- * preempted in its growth backs memory as well, and the pool gets far ahead of its need.
+ * preempted in its growth, or waits for memory that comes slowly, backs some as well, and the pool gets far
+ * ahead of its need. A signal handler does not wait, nor anybody for those who got stuck.
  */
-static size_t wait_in_crowd(struct mews_control *control, const struct mews_pass *pass,
-			    uint32_t window, void **blocks, size_t batch)
+static size_t grow_in_crowd(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
+			    void **blocks, size_t batch, int *error)
 {
+	uint32_t grown = atomic_load(&control->slabs.grown), now;
+	unsigned turn, growths = 0;
+	bool in = let_in(control);
 	size_t got = 0;
-	unsigned turn;
 
-	for (turn = 0; !got && turn < PATIENCE_CROWD && !pass->nested &&
-	     atomic_load(&control->slabs.growing) >= control->plan.cpus; turn++) {
+	for (turn = 0; !got && !in && turn < PATIENCE_CROWD && !pass->nested; turn++) {
 		mews_pause(turn);
-		got = fetch_free(control, pass, window, blocks, batch);
+		got = look_again(control, pass, window, blocks, batch);
+		in = !got && let_in(control);
+		now = atomic_load(&control->slabs.grown);
+		if (now != grown && growths++ < PATIENCE_GROWTHS)
+			turn = 100; /* asleep from there on */
+		grown = now;
 	}
+	/* Who was let in for one that left looks at what that one brought. */
+	if (!got && in)
+		got = look_again(control, pass, window, blocks, batch);
+	if (!got)
+		got = grow(control, pass, window, blocks, batch, error);
+	if (in)
+		atomic_fetch_sub_explicit(&control->growers, 1, memory_order_relaxed);
 	return got;
 }
 
@@ -406,9 +442,7 @@ static size_t fetch_once(struct mews_control *control, const struct mews_pass *p
 	size_t got = fetch_free(control, pass, window, blocks, batch);
 
 	if (!got)
-		got = wait_in_crowd(control, pass, window, blocks, batch);
-	if (!got)
-		got = grow(control, pass, window, blocks, batch, error);
+		got = grow_in_crowd(control, pass, window, blocks, batch, error);
 	if (!got)
 		got = fetch_remote(control, pass, blocks, direct, error);
 	if (!got)

@@ -369,6 +369,64 @@ static void test_waits_for_slab(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+#define CROWD 64
+#define EACH 400
+
+/* As where each page is the first that the machine below has to find: longer than a crowd waits at once. */
+static int slow_page(void *addr, size_t length, int advice)
+{
+	if (advice == MADV_POPULATE_WRITE)
+		usleep(4000);
+	return mews_kernel_real.madvise(addr, length, advice);
+}
+
+struct crowd {
+	struct mews_pool *pool;
+	pthread_barrier_t ready;
+	void *block[CROWD][EACH];
+};
+
+static void *lease_each(void *argument)
+{
+	struct worker *worker = argument;
+	struct crowd *crowd = worker->shared;
+
+	pthread_barrier_wait(&crowd->ready);
+	assert_int_equal(mews_lease_many(crowd->pool, crowd->block[worker->index], EACH), EACH);
+	return NULL;
+}
+
+/*
+ * However long a growth takes, those that wait for it do not begin their own as long as others' end: what
+ * a crowd backs is ahead of its need by what CPUs have in caches, and by a growth each.
+ */
+static void test_crowd_waits(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .mode = MEWS_MODE_SERVER,
+					   .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_kernel table = mews_kernel_real;
+	struct mews_stats stats = { .size = sizeof(stats) };
+	static struct crowd crowd;
+	uint64_t most;
+
+	(void)state;
+	table.madvise = slow_page;
+	mews_kernel = &table;
+	assert_int_equal(mews_pool_create(&config, &crowd.pool), 0);
+	pthread_barrier_init(&crowd.ready, NULL, CROWD);
+	threads_run(CROWD, 1, &crowd, lease_each);
+	pthread_barrier_destroy(&crowd.ready);
+	mews_kernel = &mews_kernel_real;
+	assert_int_equal(mews_pool_stats(crowd.pool, &stats), 0);
+	assert_int_equal(stats.leased, CROWD * EACH);
+	most = threads_cpus() * (512 + stats.cache_capacity) + 512;
+	print_message("%llu growths; %llu blocks free, %llu at most\n", (unsigned long long)stats.growths,
+		      (unsigned long long)(stats.carved - stats.leased), (unsigned long long)most);
+	assert_in_range(stats.carved - stats.leased, 0, most);
+	mews_return_many(crowd.pool, crowd.block[0], CROWD * EACH);
+	assert_int_equal(mews_pool_dispose(crowd.pool), 0);
+}
+
 /* On a machine of several nodes too: else what these wait for would come from another. */
 static void one_node(void)
 {
@@ -391,6 +449,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waiter_beside_growth_that_fails, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_waits_for_slab, set_up, tear_down),
+		cmocka_unit_test(test_crowd_waits),
 	};
 
 	one_node();
