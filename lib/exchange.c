@@ -298,12 +298,14 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 	return got;
 }
 
-/* What others brought since the last look, to this CPU's cache among other places. */
+/* What others brought since the last look: to this CPU's cache, to its stack, or to where all can take it. */
 static size_t look_again(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
 			 void **blocks, size_t batch)
 {
 	size_t got = take_cached(control, blocks, batch);
 
+	if (!got && batch >= control->plan.magazine)
+		got = mews_side_pop(&control->sides, &pass->side->local, blocks, batch);
 	return got ? got : fetch_free(control, pass, window, blocks, batch);
 }
 

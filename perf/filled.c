@@ -65,24 +65,29 @@ static void populate(char *memory, size_t bytes)
 }
 
 /*
- * The limit of growth: what the kernel alone takes to back so many blocks with huge pages where it has
- * them. Run twice: the first time makes a virtual machine's host back the pages, which may take twenty
- * times as long and is not the allocator's.
+ * The limit of growth: what the kernel takes to back so many blocks with huge pages where it has them, one
+ * at a time, and the first touch of each block right after, at the bare array's places, which spread over
+ * the sets of the caches. Run twice: the first time makes a virtual machine's host back the pages, which
+ * may take twenty times as long and is not the allocator's.
  */
 static void kernel_alone(const struct filled *filled)
 {
-	size_t bytes = (filled->count * perf_arena_stride_of(filled->local.block_size) +
-			(4u << 20)) & ~(size_t)((2u << 20) - 1);
-	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const size_t step = 2u << 20, stride = perf_arena_stride_of(filled->local.block_size);
+	size_t bytes = (filled->count * stride + 2 * step) & ~(step - 1), at;
+	char *all = mmap(NULL, bytes + step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = all + (-(uintptr_t)all & (step - 1));
 	double ns;
 
-	if (memory == MAP_FAILED)
+	if (all == MAP_FAILED)
 		return;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
 	ns = perf_cpu_ns(false);
-	populate(memory, bytes);
+	for (at = 0; at < bytes; at += step) {
+		populate(memory + at, step);
+		touch(memory + at, step, stride);
+	}
 	perf_counter(filled->run, "ns_kernel", (perf_cpu_ns(false) - ns) / (double)filled->count);
-	munmap(memory, bytes);
+	munmap(all, bytes + step);
 }
 
 /*

@@ -510,7 +510,7 @@ int main(int argc, char **argv)
 	if (threads_cpus() < 2)
 		check_skip("a second CPU to migrate to");
 	if (!breakpoint_prepare(on_breakpoint))
-		check_skip("hardware breakpoints with sigtrap: %s", strerror(errno));
+		check_skip("breakpoints: %s", strerror(errno));
 	if (!options.plant) {
 		run_all(&count);
 		return 0;

@@ -43,6 +43,13 @@ static void print(const struct scenario *scenario, void *context)
 	printf("scenario %-14s %s\n", scenario->name, scenario->what);
 }
 
+void stress_refused(const struct stress *stress, const char *what)
+{
+	if (stress->built)
+		check_skip("%s", what);
+	fprintf(stderr, "skip: %s\n", what);
+}
+
 struct run {
 	const struct options *options;
 	struct stress stress;
@@ -124,7 +131,7 @@ int main(int argc, char **argv)
 	if (run.built)
 		options.plant = NULL;
 	run.stress = (struct stress){ options.seconds, options.threads, options.seed,
-				      options.long_run, plant_named(options.plant), 0 };
+				      options.long_run, plant_named(options.plant), 0, run.built };
 	if (run.stress.seconds == 0)
 		run.stress.seconds = options.long_run ? 2 : 0.4;
 	printf("kind %s, seed %llu\n", kind->name, (unsigned long long)options.seed);

@@ -44,7 +44,11 @@ struct stress {
 	bool long_run;
 	enum plant plant;
 	unsigned decay_ms;                      /* of the arena's pool; 0: ARENA_DECAY_MS */
+	bool built;                             /* the library has a bug, which must be found */
 };
+
+/* What the machine refuses: the scenario is left out, or the whole run, where it is to find something. */
+void stress_refused(const struct stress *stress, const char *what);
 
 struct scenario {
 	const char *name;

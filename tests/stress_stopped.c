@@ -433,21 +433,21 @@ static void run_instructions(const struct stress *stress)
 	size_t count = stress->seconds < 1 ? 1 : SHAPES;
 
 	if (mews_asan_active() || mews_tsan_active()) {
-		fprintf(stderr, "skip: a sanitizer's own instructions are too many to stop at\n");
+		stress_refused(stress, "a sanitizer's own instructions are too many to stop at");
 		return;
 	}
 	if (!step_past_atomics()) {
-		fprintf(stderr, "skip: this CPU has no atomic instructions, and a pair is not to be stepped\n");
+		stress_refused(stress, "this CPU has no atomic instructions, and a pair is not to be stepped");
 		return;
 	}
 	signal(SIGALRM, out_of_patience);
 	if (!breakpoint_prepare(wait_in_handler)) {
-		fprintf(stderr, "skip: hardware breakpoints with sigtrap: %s\n", strerror(errno));
+		stress_refused(stress, "this machine has no breakpoints");
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
 		if (!run_shape(stress, &shapes[i], stress->seconds * (stress->long_run ? 2 : 0.25))) {
-			fprintf(stderr, "skip: this machine does not let a process trace its child\n");
+			stress_refused(stress, "this machine does not let a process trace its child");
 			return;
 		}
 }

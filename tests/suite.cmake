@@ -4,7 +4,8 @@
 # say is said beside it.
 file(GLOB MEWS_SUPPORT_SOURCES CONFIGURE_DEPENDS support/*.c)
 list(FILTER MEWS_SUPPORT_SOURCES EXCLUDE REGEX "_(x86_64|aarch64)")
-list(APPEND MEWS_SUPPORT_SOURCES support/step_${CMAKE_SYSTEM_PROCESSOR}.c)
+list(APPEND MEWS_SUPPORT_SOURCES support/step_${CMAKE_SYSTEM_PROCESSOR}.c
+	support/breakpoint_${CMAKE_SYSTEM_PROCESSOR}.c)
 add_library(tests_support STATIC ${MEWS_SUPPORT_SOURCES})
 target_compile_options(tests_support PRIVATE -Wall -Wextra -Werror)
 target_compile_definitions(tests_support PRIVATE _GNU_SOURCE)

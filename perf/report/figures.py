@@ -61,8 +61,16 @@ class Results:
             return (statistics.median(alone), ALONE[row.limit]) if alone else None
         return (figures[row.limit], row.limit) if row.limit in figures else None
 
+    def beyond(self, row, figures):
+        """Whether the row's bar is one that its limit does not meet either."""
+        limit, most = self.limit(row, figures), getattr(row.met, "most", None)
+        return limit is not None and most is not None and limit[0] > most
+
     def verdict(self, row, figures):
-        """yes, NO, ? where a figure is missing, nothing where there is no bar; ~ where noisy."""
+        """
+        yes, NO, ? where a figure is missing, nothing where there is no bar; ~ where noisy. Told
+        apart: a bar that the limit in the row is above.
+        """
         if not row.met:
             return ""
         met = row.met(figures)
@@ -73,6 +81,8 @@ class Results:
         if peer and "ahead" in row.bar + row.title:
             decisive.append(peer[1])
         noise = " ~" if any(self.noisy(row, name) for name in decisive) else ""
+        if not met and self.beyond(row, figures):
+            return "NO, nor the limit" + noise
         return ("yes" if met else "NO") + noise
 
     def save(self, path, head):

@@ -113,8 +113,7 @@ def write_docs(path, results, head):
     after = rest.split(MARKS[1])[1]
     facts = "\n".join(f"- {name}: {value}" for name, value in head["facts"].items())
     body = tables(results).replace("\n## ", "\n### ").replace("## ", "### ", 1)
-    reached, bars = tally(results)
-    write(path, f"{before}{MARKS[0]}\n{facts}\n- Bars reached: {reached} of {bars}\n\n{body}"
+    write(path, f"{before}{MARKS[0]}\n{facts}\n- Bars reached: {tally(results)}\n\n{body}"
                 f"{MARKS[1]}{after}")
 
 

@@ -172,14 +172,15 @@ def section(results, group):
 
 
 def page(results, head):
-    reached, bars = tally(results)
-    facts = dict(head["facts"], **{"Bars reached": f"{reached} of {bars}"})
+    facts = dict(head["facts"], **{"Bars reached": tally(results)})
     listed = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>"
                      for name, value in facts.items())
     key = "".join(f'<span><i style="background:{colour}"></i>{name}</span>' for name, colour in KEY)
     problems = "".join(f"<li>{html.escape(named(p))}</li>" for p in sorted(results.problems))
-    unmet = [f"<li>{html.escape(row.title)}: {html.escape(row.bar)}</li>" for row in ROWS
-             if results.verdict(row, results.of(row)).startswith("NO")]
+    verdicts = [(row, results.verdict(row, results.of(row))) for row in ROWS]
+    unmet = [f"<li>{html.escape(row.title)}: {html.escape(row.bar)}"
+             f"{', which the limit does not reach either' if 'limit' in verdict else ''}</li>"
+             for row, verdict in verdicts if verdict.startswith("NO")]
     return (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>mews: performance</title><style>{STYLE}</style></head><body><main>"

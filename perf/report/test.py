@@ -72,6 +72,15 @@ class Figures(unittest.TestCase):
         self.assertEqual(slow.verdict(PAIR, slow.of(PAIR)), "NO")
         self.assertEqual(Results().verdict(PAIR, {}), "?")
 
+    def test_a_bar_below_the_limit_is_told(self):
+        results, growth = Results(), next(row for row in ROWS if row.limit == "ns_kernel")
+        for ours, kernel, verdict in ((240, 200, "yes"), (260, 200, "NO"),
+                                      (260, 255, "NO, nor the limit")):
+            results = Results()
+            results.add({"benchmarks": [entry(growth.bench, "mews", ns=ours, ns_kernel=kernel)]},
+                        {}, False)
+            self.assertEqual(results.verdict(growth, results.of(growth)), verdict)
+
     def test_noise_is_flagged(self):
         self.assertFalse(made_up(spread=0.01).noisy(PAIR, "mews"))
         self.assertTrue(made_up(spread=0.15).noisy(PAIR, "mews"))

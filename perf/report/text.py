@@ -95,18 +95,22 @@ def tables(results):
 
 
 def tally(results):
-    """How many bars were reached."""
+    """How many bars were reached, in words."""
     verdicts = [results.verdict(row, results.of(row)) for row in ROWS if row.met]
-    return sum(v.startswith("yes") for v in verdicts), sum(v[:2] in ("ye", "NO") for v in verdicts)
+    reached = sum(verdict.startswith("yes") for verdict in verdicts)
+    missed = sum(verdict.startswith("NO") for verdict in verdicts)
+    beyond = sum("limit" in verdict for verdict in verdicts)
+    return f"{reached} of {reached + missed}" + (
+        f"; {beyond} of the others {'is' if beyond == 1 else 'are'} below the limit in the row"
+        if beyond else "")
 
 
 def markdown(results, head):
     facts = "\n".join(f"- {name}: {value}" for name, value in head["facts"].items())
     problems = "".join(f"- {problem}\n" for problem in sorted(results.problems))
     commands = "\n".join(f"    {command}" for command in head["commands"])
-    reached, bars = tally(results)
     return (f"# mews beside its limits and its peers\n\n{facts}\n"
-            f"- bars reached: {reached} of {bars}\n\n"
+            f"- Bars reached: {tally(results)}\n\n"
             f"`~` marks a spread of more than 20 % between runs.\n\n{tables(results)}\n"
             + (f"## Problems\n\n{problems}\n" if problems else "")
             + f"## Commands\n\nA workload by hand, in the build directory's perf/:\n\n{commands}\n")

@@ -77,5 +77,7 @@ bool check_finds(void (*run)(void *arg), void *arg)
 	}
 	while (waitpid(pid, &status, 0) != pid)
 		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIP_EXIT)
+		exit(SKIP_EXIT);
 	return WIFEXITED(status) && WEXITSTATUS(status) == CHECK_EXIT;
 }

@@ -31,7 +31,8 @@ void check_skip(const char *format, ...) __attribute__((noreturn, format(printf,
 
 /*
  * Runs run(arg) in a child. True if a CHECK of it failed, which is what a planted bug shall lead
- * to; a child that ends well or crashes found nothing. The child's message is passed on to stderr.
+ * to; a child that ends well or crashes found nothing. The child's message is passed on to stderr. One that
+ * skips ends this process in the same way: what the machine refuses cannot be found there.
  */
 bool check_finds(void (*run)(void *arg), void *arg);
 

@@ -157,7 +157,8 @@ def kernel(cache, arch, version):
     folder = os.path.join(cache, f"linux-{version}-{arch.debian}")
     with locked(cache):
         if not os.path.isdir(folder):
-            apt = Apt(cache, arch.debian, [KERNELS[version]])
+            # Backports does not always have the busybox.
+            apt = Apt(cache, arch.debian, sorted({KERNELS[version], SUITE}))
             with complete(folder) as draft:
                 root = os.path.join(draft, "root")
                 apt.unpack([f"{apt.kernel(version, arch.debian)}:{arch.debian}",
