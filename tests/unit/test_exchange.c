@@ -371,6 +371,7 @@ static void test_waits_for_slab(void **state)
 
 #define CROWD 64
 #define EACH 400
+#define TOO_SLOW 0.01           /* seconds of a growth by itself; those wait twice as long who see none end */
 
 /* As where each page is the first that the machine below has to find: longer than a crowd waits at once. */
 static int slow_page(void *addr, size_t length, int advice)
@@ -408,11 +409,15 @@ static void test_crowd_waits(void **state)
 	struct mews_stats stats = { .size = sizeof(stats) };
 	static struct crowd crowd;
 	uint64_t most;
+	double alone;
 
 	(void)state;
 	table.madvise = slow_page;
 	mews_kernel = &table;
 	assert_int_equal(mews_pool_create(&config, &crowd.pool), 0);
+	alone = threads_now();
+	mews_return(crowd.pool, mews_lease(crowd.pool));
+	alone = threads_now() - alone;
 	pthread_barrier_init(&crowd.ready, NULL, CROWD);
 	threads_run(CROWD, 1, &crowd, lease_each);
 	pthread_barrier_destroy(&crowd.ready);
@@ -422,9 +427,13 @@ static void test_crowd_waits(void **state)
 	most = threads_cpus() * (512 + stats.cache_capacity) + 512;
 	print_message("%llu growths; %llu blocks free, %llu at most\n", (unsigned long long)stats.growths,
 		      (unsigned long long)(stats.carved - stats.leased), (unsigned long long)most);
-	assert_in_range(stats.carved - stats.leased, 0, most);
 	mews_return_many(crowd.pool, crowd.block[0], CROWD * EACH);
 	assert_int_equal(mews_pool_dispose(crowd.pool), 0);
+	if (alone > TOO_SLOW) {
+		print_message("skip: a growth takes %.0f ms here, longer than anybody waits for it\n", alone * 1e3);
+		skip();
+	}
+	assert_in_range(stats.carved - stats.leased, 0, most);
 }
 
 /* On a machine of several nodes too: else what these wait for would come from another. */
