@@ -298,12 +298,19 @@ static size_t grow(struct mews_control *control, const struct mews_pass *pass, u
 	return got;
 }
 
-/* What others brought since the last look: to this CPU's cache, to its stack, or to where all can take it. */
+/*
+ * What others brought since the last look: to this CPU's cache, to its stack, or to where all can take it. The
+ * thread may be on another node's CPU meanwhile: that one's blocks are not what it came for.
+ */
 static size_t look_again(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
 			 void **blocks, size_t batch)
 {
 	size_t got = take_cached(control, blocks, batch);
 
+	if (got && mews_slabs_window_of(&control->slabs, blocks[0]) != window) {
+		mews_give_to_slabs(control, blocks, got);
+		got = 0;
+	}
 	if (!got && batch >= control->plan.magazine)
 		got = mews_side_pop(&control->sides, &pass->side->local, blocks, batch);
 	return got ? got : fetch_free(control, pass, window, blocks, batch);
@@ -321,39 +328,44 @@ static bool let_in(struct mews_control *control)
 	return false;
 }
 
+static void let_out(struct mews_control *control)
+{
+	/* 0 in the child of a fork from within an operation: see process.c. */
+	if (atomic_load_explicit(&control->growers, memory_order_relaxed))
+		atomic_fetch_sub_explicit(&control->growers, 1, memory_order_relaxed);
+}
+
 #define PATIENCE_CROWD 400      /* turns since a growth ended: 20 to 40 ms */
 #define PATIENCE_GROWTHS 64     /* that ended, and whose blocks others took */
 
 /*
  * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
  * preempted in its growth, or waits for memory that comes slowly, backs some as well, and the pool gets far
- * ahead of its need. A signal handler does not wait, nor anybody for those who got stuck.
+ * ahead of its need. A signal handler does not wait, nor anybody for those who got stuck, nor at the limit,
+ * where nobody grows. *in: the caller is to let_out.
  */
 static size_t grow_in_crowd(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
-			    void **blocks, size_t batch, int *error)
+			    void **blocks, size_t batch, bool *in, int *error)
 {
 	uint32_t grown = atomic_load(&control->slabs.grown), now;
 	unsigned turn, growths = 0;
-	bool in = let_in(control);
 	size_t got = 0;
 
-	for (turn = 0; !got && !in && turn < PATIENCE_CROWD && !pass->nested; turn++) {
+	*in = let_in(control);
+	for (turn = 0; !got && !*in && turn < PATIENCE_CROWD && !pass->nested &&
+	     !mews_slabs_at_limit(&control->slabs); turn++) {
 		mews_pause(turn);
 		got = look_again(control, pass, window, blocks, batch);
-		in = !got && let_in(control);
+		*in = !got && let_in(control);
 		now = atomic_load(&control->slabs.grown);
 		if (now != grown && growths++ < PATIENCE_GROWTHS)
 			turn = 100; /* asleep from there on */
 		grown = now;
 	}
 	/* Who was let in for one that left looks at what that one brought. */
-	if (!got && in)
+	if (!got && *in)
 		got = look_again(control, pass, window, blocks, batch);
-	if (!got)
-		got = grow(control, pass, window, blocks, batch, error);
-	if (in)
-		atomic_fetch_sub_explicit(&control->growers, 1, memory_order_relaxed);
-	return got;
+	return got ? got : grow(control, pass, window, blocks, batch, error);
 }
 
 /*
@@ -442,11 +454,14 @@ static size_t fetch_once(struct mews_control *control, const struct mews_pass *p
 {
 	uint32_t window = control->plan.cpu_window[pass->cpu];
 	size_t got = fetch_free(control, pass, window, blocks, batch);
+	bool in = false;
 
 	if (!got)
-		got = grow_in_crowd(control, pass, window, blocks, batch, error);
+		got = grow_in_crowd(control, pass, window, blocks, batch, &in, error);
 	if (!got)
 		got = fetch_remote(control, pass, blocks, direct, error);
+	if (in)
+		let_out(control);
 	if (!got)
 		got = reclaim(control, pass, blocks, direct);
 	return got;

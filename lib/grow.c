@@ -295,6 +295,7 @@ static bool reserve_gigabyte(struct mews_slabs *s, uint32_t window)
 	    atomic_load(&s->max_blocks) || !claim_bytes(w, gigabyte))
 		return false;
 	if (back(s, &c, slab_start(s, window, first), gigabyte, MEWS_PAGES_1G)) {
+		w->advised = 0; /* the range may be mapped anew, and the frontier stays */
 		release_bytes(w, gigabyte);
 		return false;
 	}
