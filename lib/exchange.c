@@ -359,7 +359,7 @@ static size_t grow_in_crowd(struct mews_control *control, const struct mews_pass
 		*in = !got && let_in(control);
 		now = atomic_load(&control->slabs.grown);
 		if (now != grown && growths++ < PATIENCE_GROWTHS)
-			turn = 100; /* asleep from there on */
+			turn = MEWS_PAUSE_YIELDS; /* asleep from there on */
 		grown = now;
 	}
 	/* Who was let in for one that left looks at what that one brought. */

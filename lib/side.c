@@ -16,7 +16,7 @@ void mews_pause(unsigned turn)
 	uint32_t word = 0;
 	int saved = errno;
 
-	if (turn < 100)
+	if (turn < MEWS_PAUSE_YIELDS)
 		sched_yield();
 	else
 		mews_kernel->futex_wait(&word, 0, &step);

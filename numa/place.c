@@ -293,7 +293,6 @@ static int back_anonymous(void *addr, size_t length, int advice,
 {
 	int bound, error;
 	int mode = request->policy == MEWS_NODE_STRICT ? MPOL_BIND : MPOL_PREFERRED;
-
 	bool told = request->advised && advice == MADV_HUGEPAGE;
 
 	/* A kernel without huge pages refuses to be told not to use them: no harm. */
