@@ -2,7 +2,8 @@
 /*
  * The clock of the benches (layer 6), see clock.h. Invariant: a sample whose calibrations before
  * and after disagree by more than 2 % (the clock moved, or the thread was preempted within one of
- * them) is marked, and measure.c drops it.
+ * them) is marked, and measure.c drops it; one beside which the core was shared is marked as well,
+ * and repeated.
  */
 #include "clock.h"
 
@@ -18,6 +19,10 @@
 #define CHAIN_ROUNDS 40
 #define CHAIN_CYCLES 4000.0     /* rounds times the additions in one round */
 #define STEADY 0.02
+#define CHAINS_ROUNDS 75
+#define CHAINS_ADDITIONS 12000.0 /* rounds times the additions in one round */
+#define ALONE 0.93              /* of the best width; a core that is shared has 0.5 to 0.88 of it */
+#define LOOKS 8000              /* for the best width, 20 ms */
 
 static const struct {
 	uint32_t type;
@@ -40,20 +45,6 @@ static int event_open(int event)
 	attr.exclude_kernel = 1;
 	attr.exclude_hv = 1;
 	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
-}
-
-void perf_clock_open(struct perf_clock *clock)
-{
-	for (int i = 0; i < PERF_EVENTS; i++)
-		clock->fd[i] = event_open(i);
-	clock->counting = clock->fd[PERF_CYCLES] >= 0;
-}
-
-void perf_clock_close(struct perf_clock *clock)
-{
-	for (int i = 0; i < PERF_EVENTS; i++)
-		if (clock->fd[i] >= 0)
-			close(clock->fd[i]);
 }
 
 /* The least time that two readings lie apart. */
@@ -83,6 +74,55 @@ static double calibrate(void)
 	return (double)(perf_tick_fenced() - start - cost) / CHAIN_CYCLES;
 }
 
+/* Additions a cycle. */
+static double width(double ticks_a_cycle)
+{
+	uint64_t cost = reading_cost();
+	uint64_t start = perf_tick_fenced();
+
+	perf_tick_chains(CHAINS_ROUNDS);
+	return CHAINS_ADDITIONS * ticks_a_cycle / (double)(perf_tick_fenced() - start - cost);
+}
+
+static double best_width;
+
+/* Whether a width, measured between two calibrations that agree, is that of a core of one's own. */
+static bool is_alone(double width)
+{
+	if (width > best_width)
+		best_width = width;
+	return width >= ALONE * best_width;
+}
+
+/* A neighbour rests for a millisecond now and then. */
+static void find_best_width(void)
+{
+	double before = calibrate(), after, now;
+
+	for (int i = 0; i < LOOKS; i++, before = after) {
+		now = width(before);
+		after = calibrate();
+		if (fabs(before - after) <= STEADY * before)
+			is_alone(now);
+	}
+}
+
+void perf_clock_open(struct perf_clock *clock)
+{
+	for (int i = 0; i < PERF_EVENTS; i++)
+		clock->fd[i] = event_open(i);
+	clock->counting = clock->fd[PERF_CYCLES] >= 0;
+	if (best_width == 0)
+		find_best_width();
+}
+
+void perf_clock_close(struct perf_clock *clock)
+{
+	for (int i = 0; i < PERF_EVENTS; i++)
+		if (clock->fd[i] >= 0)
+			close(clock->fd[i]);
+}
+
 static uint64_t event_read(const struct perf_clock *clock, int event)
 {
 	uint64_t value = 0;
@@ -94,39 +134,29 @@ static uint64_t event_read(const struct perf_clock *clock, int event)
 
 void perf_clock_start(struct perf_clock *clock)
 {
-	if (clock->counting)
-		for (int i = 0; i < PERF_EVENTS; i++)
-			clock->at[i] = event_read(clock, i);
-	else
-		clock->ticks_a_cycle = calibrate();
+	clock->ticks_a_cycle = calibrate();
+	clock->width = width(clock->ticks_a_cycle);
+	for (int i = 0; i < PERF_EVENTS && clock->counting; i++)
+		clock->at[i] = event_read(clock, i);
 	clock->ticks = perf_tick_fenced();
-}
-
-static void stop_counted(struct perf_clock *clock, struct perf_sample *sample)
-{
-	sample->steady = true;
-	for (int i = 0; i < PERF_EVENTS; i++)
-		if (clock->fd[i] >= 0)
-			sample->event[i] = (double)(event_read(clock, i) - clock->at[i]);
-}
-
-static void stop_calibrated(struct perf_clock *clock, struct perf_sample *sample)
-{
-	double before = clock->ticks_a_cycle, after = calibrate();
-
-	sample->steady = fabs(before - after) <= STEADY * before;
-	sample->event[PERF_CYCLES] = sample->ticks / ((before + after) / 2);
 }
 
 void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample)
 {
-	sample->ticks = (double)(perf_tick_fenced() - clock->ticks - reading_cost());
+	uint64_t end = perf_tick_fenced();
+	double before = clock->ticks_a_cycle, after;
+
+	sample->ticks = (double)(end - clock->ticks - reading_cost());
 	for (int i = 0; i < PERF_EVENTS; i++)
-		sample->event[i] = -1;
-	if (clock->counting)
-		stop_counted(clock, sample);
-	else
-		stop_calibrated(clock, sample);
+		sample->event[i] = clock->fd[i] < 0 ? -1 :
+				   (double)(event_read(clock, i) - clock->at[i]);
+	after = calibrate();
+	sample->steady = clock->counting || fabs(before - after) <= STEADY * before;
+	/* Both, if only one of the two may be the best so far. */
+	sample->alone = fabs(before - after) <= STEADY * before &&
+			(int)is_alone(clock->width) & (int)is_alone(width(after));
+	if (!clock->counting)
+		sample->event[PERF_CYCLES] = sample->ticks / ((before + after) / 2);
 }
 
 uint64_t perf_ticks(void)

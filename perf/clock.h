@@ -6,6 +6,10 @@
  * timed right before and right after the measured batch, which gives the time stamp counter's ticks
  * per core cycle at that moment. Invariant: the kind of the cycles is always told, by
  * perf_cycles_kind.
+ *
+ * A virtual machine's CPU is half a core, and nothing tells it that somebody else uses the other half:
+ * no time is stolen, but every loop that is wide takes up to twice as long. Eight chains of additions
+ * side by side, timed beside the one, do tell: alone they are as fast as this process has ever seen them.
  */
 #ifndef PERF_CLOCK_H
 #define PERF_CLOCK_H
@@ -21,12 +25,14 @@ struct perf_clock {
 	int fd[PERF_EVENTS];            /* -1: refused */
 	uint64_t at[PERF_EVENTS];
 	double ticks_a_cycle;           /* of the calibration before the batch */
+	double width;                   /* additions a cycle, before the batch */
 	uint64_t ticks;
 };
 
 /* One batch, measured. */
 struct perf_sample {
 	bool steady;                    /* the calibrations before and after agree within 2 % */
+	bool alone;                     /* nobody used the core's other half, before and after */
 	double ticks;
 	double event[PERF_EVENTS];      /* negative: not counted */
 };

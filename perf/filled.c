@@ -173,52 +173,70 @@ static void shuffle(void **block, uint64_t count)
 	}
 }
 
-/*
- * All blocks are read once before: a machine below that maps our pages when they are first met takes a
- * hundred times what a read takes, and is not the allocator's.
- */
+/* The limit of the reads: blocks of one mapping in huge pages, which no pool made. */
+static const char *open_arena(struct perf_local *local)
+{
+	char *arena = perf_arena_open(local->block_size, local->held);
+
+	if (!arena)
+		return "no memory for the arena beside it";
+	for (uint32_t i = 0; i < local->held; i++) {
+		local->block[i] = arena + i * perf_arena_stride();
+		*(volatile char *)local->block[i] = 1;
+	}
+	shuffle(local->block, local->held);
+	return NULL;
+}
+
+#define LOOKS 40
+
+/* All blocks are read once before: the last level's cache, or a part of it, is theirs then. */
 static double reads_cycles(struct perf_local *local)
 {
 	read_loop(local, local->held);
 	return perf_loop_cycles(read_loop, local);
 }
 
-/* The limit of the reads: the same over blocks of one mapping in huge pages, which no pool made. */
-static double arena_cycles(const struct filled *filled)
+/*
+ * In turns, for half a second: others of the machine below take a part of its memory's bandwidth for some
+ * ten milliseconds at a time, and then a read takes twice as long, whoever laid the blocks.
+ */
+static void read_in_turns(struct filled *filled, struct perf_local *arena)
 {
-	struct perf_local local = filled->local;
-	char *arena = perf_arena_open(local.block_size, filled->count);
-	double cycles;
+	double pool[LOOKS], alone[LOOKS], ratio[LOOKS];
+	int looks = perf_smoke() ? 2 : LOOKS;
 
-	if (!arena)
-		return -1;
-	for (uint64_t i = 0; i < filled->count; i++) {
-		local.block[i] = arena + i * perf_arena_stride();
-		*(volatile char *)local.block[i] = 1;
+	for (int i = 0; i < looks; i++) {
+		alone[i] = reads_cycles(arena);
+		pool[i] = reads_cycles(&filled->local);
+		ratio[i] = pool[i] / alone[i];
 	}
-	shuffle(local.block, filled->count);
-	cycles = reads_cycles(&local);
-	perf_arena_close();
-	return cycles;
+	perf_counter(filled->run, "cycles", perf_quantile(pool, looks, 0.5));
+	perf_counter(filled->run, "cycles_arena", perf_quantile(alone, looks, 0.5));
+	perf_counter(filled->run, "ratio", perf_quantile(ratio, looks, 0.5));
+	perf_seconds(filled->run, pool[looks / 2] * 1e-9);
 }
 
 static void *reads_thread(void *arg)
 {
 	struct filled *filled = arg;
-	double cycles;
+	struct perf_local arena = filled->local;
+	const char *problem;
 
-	filled->local.held = (uint32_t)filled->count;
-	perf_counter(filled->run, "cycles_arena", arena_cycles(filled));
+	filled->local.held = arena.held = (uint32_t)filled->count;
+	arena.block = perf_lines(filled->count * sizeof(*arena.block));
+	problem = open_arena(&arena);
+	if (problem)
+		perf_skip(filled->run, problem);
 	filled->backend->enter();
 	filled->backend->fill(&filled->local, filled->count);
 	shuffle(filled->local.block, filled->count);
-	while (perf_next(filled->run)) {
-		cycles = reads_cycles(&filled->local);
-		perf_counter(filled->run, "cycles", cycles);
-		perf_seconds(filled->run, cycles * 1e-9);
-	}
+	while (perf_next(filled->run))
+		read_in_turns(filled, &arena);
 	give_all(filled);
 	filled->backend->leave();
+	perf_arena_close();
+	free(arena.block);
 	return NULL;
 }
 

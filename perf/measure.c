@@ -2,7 +2,8 @@
 /*
  * Short batches on one thread (layer 6), see measure.h. Invariant: what is reported is a median
  * over batches whose calibrations agree; batches that were preempted lie far above it and do not
- * count.
+ * count. A batch beside which somebody used the core's other half is repeated, as long as the patience
+ * of its bench lasts; `crowded` is the share of those that had to be taken all the same.
  */
 #include "measure.h"
 
@@ -12,9 +13,11 @@
 
 #include "clock.h"
 
-#define BATCH_NS 50e3
+#define BATCH_NS 20e3
 #define SAMPLES 4096
 #define LONE_BATCHES 60
+#define REPEATS 4000            /* of a bench's batches: 100 ms */
+#define LONE_REPEATS 400
 
 struct measurement {
 	struct perf_run *run;
@@ -23,7 +26,7 @@ struct measurement {
 	struct perf_local *local;
 	struct perf_clock clock;
 	uint64_t rounds;
-	int samples, dropped;
+	int samples, dropped, crowded, patience;
 	double ticks[SAMPLES];
 	double event[PERF_EVENTS][SAMPLES];
 };
@@ -82,14 +85,23 @@ static void tune(struct measurement *m)
 		m->rounds = 1;
 }
 
+static struct perf_sample batch(struct measurement *m)
+{
+	struct perf_sample s;
+
+	do {
+		perf_clock_start(&m->clock);
+		m->loop(m->local, m->rounds);
+		perf_clock_stop(&m->clock, &s);
+	} while (!(s.steady && s.alone) && m->patience-- > 0);
+	return s;
+}
+
 static void sample(struct measurement *m)
 {
 	double blocks = (double)m->rounds * m->local->count;
-	struct perf_sample s;
+	struct perf_sample s = batch(m);
 
-	perf_clock_start(&m->clock);
-	m->loop(m->local, m->rounds);
-	perf_clock_stop(&m->clock, &s);
 	if (m->run)
 		perf_seconds(m->run, s.ticks / perf_ticks_a_ns() / 1e9);
 	if (!s.steady || m->samples == SAMPLES) {
@@ -100,6 +112,7 @@ static void sample(struct measurement *m)
 	for (int i = 0; i < PERF_EVENTS; i++)
 		m->event[i][m->samples] = s.event[i] / blocks;
 	m->samples++;
+	m->crowded += !s.alone;
 }
 
 static void report(struct measurement *m)
@@ -116,6 +129,7 @@ static void report(struct measurement *m)
 			     perf_quantile(m->ticks, m->samples, 0.5) / perf_ticks_a_ns());
 	}
 	perf_counter(m->run, "dropped", m->dropped);
+	perf_counter(m->run, "crowded", m->samples ? (double)m->crowded / m->samples : 1);
 }
 
 static void *measure_thread(void *arg)
@@ -156,6 +170,7 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 		return;
 	}
 	m->run = run;
+	m->patience = REPEATS;
 	m->backend = backend;
 	m->loop = loop;
 	m->local = local;
@@ -171,6 +186,7 @@ double perf_loop_cycles(perf_loop *loop, struct perf_local *local)
 	if (!m)
 		return -1;
 	m->loop = loop;
+	m->patience = LONE_REPEATS;
 	m->local = local;
 	perf_clock_open(&m->clock);
 	tune(m);

@@ -10,7 +10,7 @@
 #include "shim.h"
 
 /*
- * Runs loop in batches of about 50 us on a thread of its own (so that no allocator takes a short
+ * Runs loop in batches of about 20 us on a thread of its own (so that no allocator takes a short
  * cut for programs with one thread), one batch for each perf_next. Reports the medians of one
  * block's lease and return: cycles, ns, and what perf_event counts.
  */

@@ -2,7 +2,7 @@
 """What was measured (layer 6): samples, their medians, which are noisy, and what got worse.
 
 Called by plan.py, which adds, and by the writers of the report. Invariant: a figure is the median of
-the runs that others did not disturb, where these are at least half; else of all runs.
+the runs that others did not disturb, where these are at least half, or five; else of all runs.
 """
 import json
 import statistics
@@ -10,6 +10,8 @@ import statistics
 from rows import ALONE, DPDKS, MALLOCS, ROWS, best
 
 NOISY_SPREAD = 0.2      # the quartiles' distance over the median
+CLEAN_ENOUGH = 5        # runs that nobody disturbed: the others are left out
+CROWDED = 0.5           # the share of its batches from which a bench beside a neighbour is disturbed
 WORSE = 1.10            # the ratio from which --compare tells
 
 
@@ -19,6 +21,7 @@ class Results:
         self.problems = set()
         self.context = {}
         self.shares = []                # others' share of the CPUs, a run
+        self.crowded = []               # a bench: somebody used the core's other half for most of it
         self.scaling = []               # (CPUs, nodes, KiB fresh, KiB used)
         self.groups = []                # of rows, that were measured
         self.left_out = 0               # repeated runs for which there was no time
@@ -32,16 +35,19 @@ class Results:
                 self.problems.add(f"{backend}, {words[0]}: {bench['error_message']}")
                 continue
             key = "/".join([words[0], "*"] + words[2:])
+            crowded = bench.get("crowded", 0) > CROWDED
+            self.crowded.append(crowded)
             for counter, value in bench.items():
                 if isinstance(value, (int, float)):
                     self.samples.setdefault((key, counter, backend), []).append(
-                        (value, disturbed))
+                        (value, disturbed or crowded))
         self.context.update(data.get("context", {}))
 
     def values(self, key):
         samples = self.samples.get(key, [])
         clean = [value for value, disturbed in samples if not disturbed]
-        return clean if 2 * len(clean) >= len(samples) else [value for value, _ in samples]
+        enough = len(clean) >= min(CLEAN_ENOUGH, (len(samples) + 1) // 2)
+        return clean if enough else [value for value, _ in samples]
 
     def of(self, row):
         """Backend -> figure."""

@@ -20,8 +20,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 QUICK = {"single": 3, "threads": 3, "pass": 5, "tail": 1, "misses": 3, "churn": 3, "growth": 1,
          "reads": 1, "footprint": 1, "sizes": 1, "scaling": 1}
 QUICK_SECONDS, FULL_SECONDS = 150, 1800
-FULL = {"single": 11, "threads": 7, "pass": 25, "tail": 5, "misses": 11, "churn": 9, "growth": 5,
-        "reads": 3, "footprint": 3, "sizes": 3, "scaling": 1}
+FULL = {"single": 11, "threads": 7, "pass": 25, "tail": 5, "misses": 11, "churn": 9, "growth": 15,
+        "reads": 7, "footprint": 3, "sizes": 3, "scaling": 1}
 MARKS = ("<!-- tools/perf writes from here -->", "<!-- to here -->")
 
 
@@ -83,8 +83,9 @@ def head_of(args, results, found, missing, seconds, waited):
                         f"interleaved runs, medians",
             "Quiet": f"other processes and the host took {100 * shares[len(shares) // 2]:.1f} % of "
                      f"the CPUs in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of "
-                     f"{len(shares)}; waited {waited:.0f} s; {results.left_out} repeated runs left "
-                     f"out for lack of time",
+                     f"{len(shares)}; the core's other half was in use throughout in "
+                     f"{sum(results.crowded)} of {len(results.crowded)} benches; waited {waited:.0f} "
+                     f"s; {results.left_out} repeated runs left out for lack of time",
         },
         "commands": sorted({p.shown(f"^pair/{p.backends[0]}/") for p in found}),
         "mode": "full" if args.full else "quick",

@@ -94,6 +94,20 @@ class Figures(unittest.TestCase):
         results.add({"benchmarks": [entry(PAIR.bench, "mews", cycles=9)]}, {}, True)
         self.assertEqual(results.of(PAIR)["mews"], 9)
 
+    def test_a_bench_beside_a_neighbour_is_disturbed(self):
+        results = Results()
+        for cycles, crowded in ((5, 0), (5, 0.5), (9, 0.6), (9, 1)):
+            results.add({"benchmarks": [entry(PAIR.bench, "mews", cycles=cycles, crowded=crowded)]}, {},
+                        False)
+        self.assertEqual(results.of(PAIR)["mews"], 5)
+        self.assertEqual(sum(results.crowded), 2)
+
+    def test_five_clean_runs_are_enough(self):
+        results = Results()
+        for cycles in [5] * 5 + [9] * 8:
+            results.add({"benchmarks": [entry(PAIR.bench, "mews", cycles=cycles)]}, {}, cycles == 9)
+        self.assertEqual(results.of(PAIR)["mews"], 5)
+
     def test_a_bench_that_cannot_run_is_a_problem(self):
         results = Results()
         results.add({"benchmarks": [entry(PAIR.bench, "mews", error_occurred=True,
