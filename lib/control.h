@@ -73,7 +73,8 @@ struct mews_control {
 	mews_word holders;
 	_Atomic uint32_t frozen;        /* futex: an enum mews_frozen: see process.c */
 	_Atomic uint32_t detours;       /* bits: why the caches stay closed: see detour.h */
-	_Atomic uint32_t growers;       /* operations that were let in to grow the pool: see exchange.c */
+	_Atomic uint32_t growers;       /* futex: operations that were let in to grow the pool: see exchange.c */
+	_Atomic uint32_t crowd;         /* and those that wait for one of these to leave */
 	_Atomic uint32_t draining;      /* a drain is under way */
 	_Atomic uint32_t drain_leases;  /* operations that leased during a drain */
 	_Atomic uint32_t drain_returns; /* futex: returns during a drain */

@@ -6,6 +6,7 @@
  * by distance; and last, at the limit only, what lies unused in other CPUs' caches.
  */
 #include <errno.h>
+#include "../numa/kernel.h"
 #include "cache.h"
 #include "exchange.h"
 #include "owned.h"
@@ -316,50 +317,71 @@ static size_t look_again(struct mews_control *control, const struct mews_pass *p
 	return got ? got : fetch_free(control, pass, window, blocks, batch);
 }
 
-/* Relaxed: a count, it publishes nothing. */
 static bool let_in(struct mews_control *control)
 {
-	uint32_t growers = atomic_load_explicit(&control->growers, memory_order_relaxed);
+	uint32_t growers = atomic_load(&control->growers);
 
 	while (growers < control->plan.cpus)
-		if (atomic_compare_exchange_weak_explicit(&control->growers, &growers, growers + 1,
-							  memory_order_relaxed, memory_order_relaxed))
+		if (atomic_compare_exchange_weak(&control->growers, &growers, growers + 1))
 			return true;
 	return false;
 }
 
-static void let_out(struct mews_control *control)
+/* 0 in the child of a fork from within an operation: see process.c. */
+static void count_out(_Atomic uint32_t *count)
 {
-	/* 0 in the child of a fork from within an operation: see process.c. */
-	if (atomic_load_explicit(&control->growers, memory_order_relaxed))
-		atomic_fetch_sub_explicit(&control->growers, 1, memory_order_relaxed);
+	if (atomic_load(count))
+		atomic_fetch_sub(count, 1);
 }
 
-#define PATIENCE_CROWD 400      /* turns since a growth ended: 20 to 40 ms */
+#define WOKEN 8         /* what one growth brings is enough for some of them, and its place for one */
+
+static void let_out(struct mews_control *control)
+{
+	count_out(&control->growers);
+	/* X2: sees who counted itself before, or that one sees the place. */
+	if (atomic_load(&control->crowd))
+		mews_kernel->futex_wake((uint32_t *)&control->growers, WOKEN);
+}
+
+/* Sleeps until one leaves, if all places are taken, but no longer than a nap: blocks come back unsaid. */
+static void wait_for_place(struct mews_control *control)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	int saved = errno;
+
+	atomic_fetch_add(&control->crowd, 1);
+	mews_kernel->futex_wait((uint32_t *)&control->growers, control->plan.cpus, &nap); /* X2 */
+	count_out(&control->crowd);
+	errno = saved;
+}
+
+#define PATIENCE_CROWD 50       /* naps since a growth ended */
 #define PATIENCE_GROWTHS 64     /* that ended, and whose blocks others took */
 
 /*
  * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
  * preempted in its growth, or waits for memory that comes slowly, backs some as well, and the pool gets far
- * ahead of its need. A signal handler does not wait, nor anybody for those who got stuck, nor at the limit,
- * where nobody grows. *in: the caller is to let_out.
+ * ahead of its need. The others sleep meanwhile: if they looked all the time, those who grow would have to
+ * share their CPUs with them. A signal handler does not wait, nor anybody for those who got stuck, nor at the
+ * limit, where nobody grows. *in: the caller is to let_out.
  */
 static size_t grow_in_crowd(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
 			    void **blocks, size_t batch, bool *in, int *error)
 {
 	uint32_t grown = atomic_load(&control->slabs.grown), now;
-	unsigned turn, growths = 0;
+	unsigned naps, growths = 0;
 	size_t got = 0;
 
 	*in = let_in(control);
-	for (turn = 0; !got && !*in && turn < PATIENCE_CROWD && !pass->nested &&
-	     !mews_slabs_at_limit(&control->slabs); turn++) {
-		mews_pause(turn);
+	for (naps = 0; !got && !*in && naps < PATIENCE_CROWD && !pass->nested &&
+	     !mews_slabs_at_limit(&control->slabs); naps++) {
+		wait_for_place(control);
 		got = look_again(control, pass, window, blocks, batch);
 		*in = !got && let_in(control);
 		now = atomic_load(&control->slabs.grown);
 		if (now != grown && growths++ < PATIENCE_GROWTHS)
-			turn = MEWS_PAUSE_YIELDS; /* asleep from there on */
+			naps = 0;
 		grown = now;
 	}
 	/* Who was let in for one that left looks at what that one brought. */

@@ -261,6 +261,7 @@ static void forget_threads(struct mews_control *control)
 
 	mews_gate_reset(&control->sides);
 	atomic_store(&control->growers, 0);
+	atomic_store(&control->crowd, 0);
 	mews_sites_in_child(control);
 	mews_waiters_reset(&control->waiting);
 	atomic_fetch_and(&control->detours, ~(uint32_t)MEWS_DETOUR_WAIT);

@@ -9,6 +9,8 @@
 #include "../numa/kernel.h"
 #include "side.h"
 
+#define YIELDS 100
+
 /* Sleeps, after a while, in case the caller's priority keeps the one it waits for away. */
 void mews_pause(unsigned turn)
 {
@@ -16,7 +18,7 @@ void mews_pause(unsigned turn)
 	uint32_t word = 0;
 	int saved = errno;
 
-	if (turn < MEWS_PAUSE_YIELDS)
+	if (turn < YIELDS)
 		sched_yield();
 	else
 		mews_kernel->futex_wait(&word, 0, &step);

@@ -129,8 +129,7 @@ static inline uint32_t mews_gate_inside(uint64_t gate)
  */
 uint64_t mews_gate_traffic(const struct mews_sides *sides);
 
-/* A turn of waiting for another thread: so many yields at first, then 50 us of sleep each. Keeps errno. */
-#define MEWS_PAUSE_YIELDS 100
+/* A turn of waiting for another thread: a yield at first, 50 us of sleep later. Keeps errno. */
 void mews_pause(unsigned turn);
 
 /* Waits until each operation that passed the gate before the call has left. Not from inside. */

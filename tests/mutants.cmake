@@ -156,4 +156,4 @@ mews_unit_mutant(cache bulk-leaves-it-closed lib/pool.c
 	[=[	done = fill_cache(control, &op, blocks, count);]=] [=[	done = 0, (void)fill_cache;]=])
 mews_unit_mutant(extents takes-others-for-advised lib/grow.c [=[thp && c->fresh && ]=] [=[thp && ]=])
 mews_unit_mutant(exchange crowd-has-no-patience lib/exchange.c
-	[=[#define PATIENCE_CROWD 400]=] [=[#define PATIENCE_CROWD 4]=])
+	[=[#define PATIENCE_CROWD 50]=] [=[#define PATIENCE_CROWD 2]=])

@@ -371,7 +371,7 @@ static void test_waits_for_slab(void **state)
 
 #define CROWD 64
 #define EACH 400
-#define TOO_SLOW 0.01           /* seconds of a growth by itself; those wait twice as long who see none end */
+#define TOO_SLOW 0.02           /* seconds of a growth by itself; those wait twice as long who see none end */
 
 /* As where each page is the first that the machine below has to find: longer than a crowd waits at once. */
 static int slow_page(void *addr, size_t length, int advice)
