@@ -21,7 +21,7 @@ QUICK = {"single": 3, "threads": 3, "pass": 5, "tail": 1, "misses": 3, "churn": 
          "reads": 1, "footprint": 1, "sizes": 1, "scaling": 1}
 QUICK_SECONDS, FULL_SECONDS = 150, 1800
 FULL = {"single": 11, "threads": 7, "pass": 25, "tail": 5, "misses": 11, "churn": 9, "growth": 15,
-        "reads": 7, "footprint": 3, "sizes": 3, "scaling": 1}
+        "reads": 7, "footprint": 3, "sizes": 11, "scaling": 1}
 MARKS = ("<!-- tools/perf writes from here -->", "<!-- to here -->")
 
 
