@@ -14,6 +14,7 @@
 #include "clock.h"
 
 #define BATCH_NS 20e3
+#define WARM_NS 5e6             /* a predictor of branches settles after a millisecond: 7.8 cycles for 8.5 and 9.2 */
 #define SAMPLES 4096
 #define LONE_BATCHES 60
 #define REPEATS 4000            /* of a bench's batches: 100 ms */
@@ -83,6 +84,8 @@ static void tune(struct measurement *m)
 	m->rounds = (uint64_t)((double)m->rounds * wanted / taken);
 	if (!m->rounds)
 		m->rounds = 1;
+	for (taken = 0; taken < WARM_NS * perf_ticks_a_ns();)
+		taken += timed_rounds(m);
 }
 
 static struct perf_sample batch(struct measurement *m)

@@ -8,7 +8,7 @@
 
 #include "measure.h"
 
-#define BATCHES 20
+#define BATCHES 40
 
 struct single {
 	const struct perf_backend *backend;
