@@ -327,61 +327,72 @@ static bool let_in(struct mews_control *control)
 	return false;
 }
 
-/* 0 in the child of a fork from within an operation: see process.c. */
+/* 0 in the child of a fork from within an operation, or another's count: see process.c. */
 static void count_out(_Atomic uint32_t *count)
 {
-	if (atomic_load(count))
-		atomic_fetch_sub(count, 1);
+	uint32_t now = atomic_load(count);
+
+	while (now && !atomic_compare_exchange_weak(count, &now, now - 1))
+		;
 }
 
 #define WOKEN 8         /* what one growth brings is enough for some of them, and its place for one */
 
 static void let_out(struct mews_control *control)
 {
+	int saved = errno;
+
 	count_out(&control->growers);
 	/* X2: sees who counted itself before, or that one sees the place. */
 	if (atomic_load(&control->crowd))
 		mews_kernel->futex_wake((uint32_t *)&control->growers, WOKEN);
-}
-
-/* Sleeps until one leaves, if all places are taken, but no longer than a nap: blocks come back unsaid. */
-static void wait_for_place(struct mews_control *control)
-{
-	const struct timespec nap = { .tv_nsec = 1000000 };
-	int saved = errno;
-
-	atomic_fetch_add(&control->crowd, 1);
-	mews_kernel->futex_wait((uint32_t *)&control->growers, control->plan.cpus, &nap); /* X2 */
-	count_out(&control->crowd);
 	errno = saved;
 }
 
-#define PATIENCE_CROWD 50       /* naps since a growth ended */
-#define PATIENCE_GROWTHS 64     /* that ended, and whose blocks others took */
+/*
+ * Sleeps, if all places are taken, until one that leaves wakes it, but no longer than a nap, since blocks come
+ * back unsaid. True where it slept that long.
+ */
+static bool nap(struct mews_control *control)
+{
+	const struct timespec length = { .tv_nsec = 900000 };
+	int saved = errno;
+	bool whole;
+
+	atomic_fetch_add(&control->crowd, 1);
+	whole = mews_kernel->futex_wait((uint32_t *)&control->growers, control->plan.cpus, &length) && /* X2 */
+		errno != EAGAIN && errno != EINTR;
+	count_out(&control->crowd);
+	errno = saved;
+	return whole;
+}
+
+#define PATIENCE_CROWD 50       /* naps since a move of memory ended: 45 ms */
+#define PATIENCE_TURNS 1000     /* naps and wakes in all: a second at most */
 
 /*
  * As many grow at a time as there are CPUs to do it. Else each thread that runs while another is
  * preempted in its growth, or waits for memory that comes slowly, backs some as well, and the pool gets far
  * ahead of its need. The others sleep meanwhile: if they looked all the time, those who grow would have to
- * share their CPUs with them. A signal handler does not wait, nor anybody for those who got stuck, nor at the
- * limit, where nobody grows. *in: the caller is to let_out.
+ * share their CPUs with them. An operation within another does not wait, nor anybody for those who got stuck,
+ * nor at the limit, where nobody grows, nor once more who waited before (first). *in: the caller is to
+ * let_out.
  */
 static size_t grow_in_crowd(struct mews_control *control, const struct mews_pass *pass, uint32_t window,
-			    void **blocks, size_t batch, bool *in, int *error)
+			    void **blocks, size_t batch, bool first, bool *in, int *error)
 {
 	uint32_t grown = atomic_load(&control->slabs.grown), now;
-	unsigned naps, growths = 0;
+	unsigned turns, naps = 0;
 	size_t got = 0;
 
 	*in = let_in(control);
-	for (naps = 0; !got && !*in && naps < PATIENCE_CROWD && !pass->nested &&
-	     !mews_slabs_at_limit(&control->slabs); naps++) {
-		wait_for_place(control);
+	for (turns = 0; first && !got && !*in && naps < PATIENCE_CROWD && turns < PATIENCE_TURNS &&
+	     !pass->nested && !mews_slabs_at_limit(&control->slabs); turns++) {
+		naps += nap(control);
 		got = look_again(control, pass, window, blocks, batch);
 		*in = !got && let_in(control);
 		now = atomic_load(&control->slabs.grown);
-		if (now != grown && growths++ < PATIENCE_GROWTHS)
-			naps = 0;
+		naps = now == grown ? naps : 0;
 		grown = now;
 	}
 	/* Who was let in for one that left looks at what that one brought. */
@@ -470,16 +481,16 @@ static size_t reclaim(struct mews_control *control, const struct mews_pass *pass
 	return got;
 }
 
-/* One look at everything. */
+/* One look at everything; first: of this operation. */
 static size_t fetch_once(struct mews_control *control, const struct mews_pass *pass, void **blocks,
-			 size_t direct, size_t batch, int *error)
+			 size_t direct, size_t batch, bool first, int *error)
 {
 	uint32_t window = control->plan.cpu_window[pass->cpu];
 	size_t got = fetch_free(control, pass, window, blocks, batch);
 	bool in = false;
 
 	if (!got)
-		got = grow_in_crowd(control, pass, window, blocks, batch, &in, error);
+		got = grow_in_crowd(control, pass, window, blocks, batch, first, &in, error);
 	if (!got)
 		got = fetch_remote(control, pass, blocks, direct, error);
 	if (in)
@@ -519,7 +530,7 @@ size_t mews_fetch(struct mews_control *control, const struct mews_pass *pass, vo
 		traffic = tries ? mews_gate_traffic(&control->sides) : 0;
 		grown = atomic_load(&slabs->grown);
 		growing = atomic_load(&slabs->growing) > 0;
-		got = fetch_once(control, pass, blocks, direct, batch, error);
+		got = fetch_once(control, pass, blocks, direct, batch, !tries, error);
 		if (!got && *error == ENOMEM)
 			mews_notice(control); /* what was claimed is others' to have */
 		if (got || *error != ENOBUFS || tries == PATIENCE_GROWING)

@@ -17,8 +17,8 @@
 #define WARM_NS 5e6             /* a predictor of branches settles after a millisecond: 7.8 cycles for 8.5 and 9.2 */
 #define SAMPLES 4096
 #define LONE_BATCHES 60
-#define REPEATS 4000            /* of a bench's batches: 100 ms */
-#define LONE_REPEATS 400
+#define PATIENCE_NS 50e6        /* of a bench, for batches that are repeated */
+#define LONE_PATIENCE_NS 3e6
 
 struct measurement {
 	struct perf_run *run;
@@ -27,7 +27,8 @@ struct measurement {
 	struct perf_local *local;
 	struct perf_clock clock;
 	uint64_t rounds;
-	int samples, dropped, crowded, patience;
+	int samples, dropped, crowded;
+	double patience;                /* ticks */
 	double ticks[SAMPLES];
 	double event[PERF_EVENTS][SAMPLES];
 };
@@ -92,11 +93,14 @@ static struct perf_sample batch(struct measurement *m)
 {
 	struct perf_sample s;
 
-	do {
+	for (;;) {
 		perf_clock_start(&m->clock);
 		m->loop(m->local, m->rounds);
 		perf_clock_stop(&m->clock, &s);
-	} while (!(s.steady && s.alone) && m->patience-- > 0);
+		if ((s.steady && s.alone) || m->patience <= 0)
+			break;
+		m->patience -= s.ticks;
+	}
 	return s;
 }
 
@@ -173,7 +177,7 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 		return;
 	}
 	m->run = run;
-	m->patience = REPEATS;
+	m->patience = PATIENCE_NS * perf_ticks_a_ns();
 	m->backend = backend;
 	m->loop = loop;
 	m->local = local;
@@ -189,7 +193,7 @@ double perf_loop_cycles(perf_loop *loop, struct perf_local *local)
 	if (!m)
 		return -1;
 	m->loop = loop;
-	m->patience = LONE_REPEATS;
+	m->patience = LONE_PATIENCE_NS * perf_ticks_a_ns();
 	m->local = local;
 	perf_clock_open(&m->clock);
 	tune(m);

@@ -157,8 +157,8 @@ MEWS_API int mews_pool_create(const struct mews_pool_config *config, struct mews
  * NULL and errno: ENOBUFS (a limit is reached and all blocks are out), ENOMEM (the system refused
  * memory, or the strict node has none), ESHUTDOWN (the pool was disposed).
  * errno is kept where it gets a block. Waits for no other thread, but for a fork under way, and a
- * bounded time for blocks that others are bringing: at a limit, up to about a second, and where as many
- * threads as there are CPUs are getting memory from the system, milliseconds. Async-signal-safe.
+ * bounded time for blocks that others are bringing: at a limit, and where as many threads as there are
+ * CPUs are getting memory from the system, as long as that takes, up to about a second. Async-signal-safe.
  */
 MEWS_API void *mews_lease(struct mews_pool *pool);
 

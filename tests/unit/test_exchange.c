@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <mews/mews.h>
+#include "lib/control.h"
 #include "numa/kernel.h"
 #include "tests/support/threads.h"
 
@@ -436,6 +437,49 @@ static void test_crowd_waits(void **state)
 	assert_in_range(stats.carved - stats.leased, 0, most);
 }
 
+static unsigned naps;
+
+/* They are over at once, and so are pauses, which are shorter. */
+static int count_naps(uint32_t *word, uint32_t expected, const struct timespec *relative)
+{
+	(void)word;
+	(void)expected;
+	naps += relative && relative->tv_nsec == 900000;
+	errno = ETIMEDOUT;
+	return -1;
+}
+
+/* Where growers got stuck, an operation at a limit in bytes waits for them once, not before each of its looks. */
+static void test_waits_once(void **state)
+{
+	struct mews_pool_config config = { .size = sizeof(config), .decay_ms = MEWS_DECAY_NEVER };
+	struct mews_kernel short_naps = mews_kernel_real;
+	struct mews_control *control;
+	struct mews_pool *pool;
+	void *block[500];
+	size_t count;
+
+	(void)state;
+	assert_int_equal(mews_pool_create(&config, &pool), 0);
+	assert_int_equal(mews_pool_set_node_limit(pool, 0, 1 << 20), 0);
+	count = mews_lease_many(pool, block, 500);
+	assert_in_range(count, 1, 499);
+	control = mews_control_of(pool);
+	short_naps.futex_wait = count_naps;
+	mews_kernel = &short_naps;
+	atomic_store(&control->growers, control->plan.cpus);
+	atomic_fetch_add(&control->slabs.growing, 1);
+	naps = 0;
+	assert_null(mews_lease(pool));
+	assert_int_equal(errno, ENOBUFS);
+	assert_in_range(naps, 1, 100);
+	atomic_fetch_sub(&control->slabs.growing, 1);
+	atomic_store(&control->growers, 0);
+	mews_kernel = &mews_kernel_real;
+	mews_return_many(pool, block, count);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 /* On a machine of several nodes too: else what these wait for would come from another. */
 static void one_node(void)
 {
@@ -459,6 +503,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_waits_for_slab, set_up, tear_down),
 		cmocka_unit_test(test_crowd_waits),
+		cmocka_unit_test(test_waits_once),
 	};
 
 	one_node();
