@@ -12,6 +12,7 @@ from rows import ALONE, DPDKS, MALLOCS, ROWS, best
 NOISY_SPREAD = 0.2      # the quartiles' distance over the median
 CLEAN_ENOUGH = 5        # runs that nobody disturbed: the others are left out
 CROWDED = 0.5           # the share of its batches from which a bench beside a neighbour is disturbed
+COMPARED = 3            # clean runs that a comparison wants of both
 WORSE = 1.10            # the ratio from which --compare tells
 
 
@@ -43,9 +44,11 @@ class Results:
                         (value, disturbed or crowded))
         self.context.update(data.get("context", {}))
 
+    def clean(self, key):
+        return [value for value, disturbed in self.samples.get(key, []) if not disturbed]
+
     def values(self, key):
-        samples = self.samples.get(key, [])
-        clean = [value for value, disturbed in samples if not disturbed]
+        samples, clean = self.samples.get(key, []), self.clean(key)
         enough = len(clean) >= min(CLEAN_ENOUGH, (len(samples) + 1) // 2)
         return clean if enough else [value for value, _ in samples]
 
@@ -92,7 +95,8 @@ class Results:
         return ("yes" if met else "NO") + noise
 
     def save(self, path, head):
-        rows = {"|".join(key): dict(zip(("low", "median", "high"), quartiles(self.values(key))))
+        rows = {"|".join(key): dict(zip(("low", "median", "high"), quartiles(self.values(key))),
+                                    clean=len(self.clean(key)))
                 for key in sorted(self.samples)}
         with open(path, "w", encoding="utf-8") as file:
             json.dump(dict(head, figures=rows, scaling=self.scaling), file, indent=1)
@@ -108,19 +112,23 @@ def quartiles(values):
 
 def compare(new, old):
     """
-    Lines about mews that got worse: by WORSE at least, and by more than both runs' spread. Rows that
-    follow the machine's state of the minute are left out. new, old: what save wrote.
+    Lines about mews that got worse, and how many figures were compared. Worse: by WORSE at least, and by more than both runs' spread. Rows that
+    follow the machine's state of the minute are left out, and figures of which one of the two has fewer
+    than COMPARED runs that nobody disturbed. new, old: what save wrote.
     """
-    lines = []
+    lines, compared = [], 0
     steady = {(row.bench, row.counter) for row in ROWS if row.steady}
     for key, now in sorted(new["figures"].items()):
         bench, counter, backend = key.split("|")
         before = old["figures"].get(key)
         if not before or (bench, counter) not in steady or "mews" not in backend:
             continue
+        if min(now.get("clean", 0), before.get("clean", 0)) < COMPARED:
+            continue
+        compared += 1
         if now["median"] > WORSE * before["median"] and now["low"] > before["high"]:
             was, is_now = before["median"], now["median"]
             ratio = f"{is_now / was:.2f} x" if was > 0 else "from 0"
             lines.append(f"{bench.replace('*', backend)} {counter}: {was:.4g} -> {is_now:.4g} "
                          f"({ratio})")
-    return lines
+    return lines, compared

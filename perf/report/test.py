@@ -117,15 +117,24 @@ class Figures(unittest.TestCase):
 
 class Compare(unittest.TestCase):
     def test_slower_is_told(self):
-        told = compare(saved(made_up(1.5)), saved(made_up()))
+        told, _ = compare(saved(made_up(1.5)), saved(made_up()))
         self.assertTrue(any("pair/mews_inline/" in line and "1.50 x" in line for line in told))
         self.assertFalse(any("tcmalloc" in line or "bare" in line for line in told))
         self.assertFalse(any("pass/" in line for line in told))
 
     def test_the_same_noise_and_faster_are_not(self):
-        self.assertEqual(compare(saved(made_up()), saved(made_up())), [])
-        self.assertEqual(compare(saved(made_up(0.5)), saved(made_up())), [])
-        self.assertEqual(compare(saved(made_up(1.2, 0.2)), saved(made_up(1, 0.2))), [])
+        self.assertEqual(compare(saved(made_up()), saved(made_up()))[0], [])
+        self.assertEqual(compare(saved(made_up(0.5)), saved(made_up()))[0], [])
+        self.assertEqual(compare(saved(made_up(1.2, 0.2)), saved(made_up(1, 0.2)))[0], [])
+
+    def test_two_runs_or_disturbed_ones_are_not_compared(self):
+        for runs, told in ((2, False), (3, True)):
+            lines, _ = compare(saved(made_up(1.5, runs=runs)), saved(made_up()))
+            self.assertEqual(any("bulk/mews/" in line for line in lines), told)
+        crowded = made_up(1.5)
+        crowded.samples = {key: [(value, True) for value, _ in samples]
+                           for key, samples in crowded.samples.items()}
+        self.assertEqual(compare(saved(crowded), saved(made_up())), ([], 0))
 
     def test_the_exit_status(self):
         with tempfile.TemporaryDirectory() as folder:
