@@ -145,16 +145,16 @@ void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample)
 {
 	uint64_t end = perf_tick_fenced();
 	double before = clock->ticks_a_cycle, after;
+	bool agree;
 
 	sample->ticks = (double)(end - clock->ticks - reading_cost());
 	for (int i = 0; i < PERF_EVENTS; i++)
 		sample->event[i] = clock->fd[i] < 0 ? -1 :
 				   (double)(event_read(clock, i) - clock->at[i]);
 	after = calibrate();
-	sample->steady = clock->counting || fabs(before - after) <= STEADY * before;
-	/* Both, if only one of the two may be the best so far. */
-	sample->alone = fabs(before - after) <= STEADY * before &&
-			(int)is_alone(clock->width) & (int)is_alone(width(after));
+	agree = fabs(before - after) <= STEADY * before;
+	sample->steady = clock->counting || agree;
+	sample->alone = agree && is_alone(fmin(clock->width, width(after)));
 	if (!clock->counting)
 		sample->event[PERF_CYCLES] = sample->ticks / ((before + after) / 2);
 }

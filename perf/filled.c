@@ -190,31 +190,30 @@ static const char *open_arena(struct perf_local *local)
 
 #define LOOKS 40
 
-/* All blocks are read once before: the last level's cache, or a part of it, is theirs then. */
-static double reads_cycles(struct perf_local *local)
-{
-	read_loop(local, local->held);
-	return perf_loop_cycles(read_loop, local);
-}
-
 /*
- * In turns, for half a second: others of the machine below take a part of its memory's bandwidth for some
- * ten milliseconds at a time, and then a read takes twice as long, whoever laid the blocks.
+ * In turns, for a second: others of the machine below take a part of its memory's bandwidth for some ten
+ * milliseconds at a time, and then a read takes twice as long, whoever laid the blocks. All are read once
+ * before, since a machine below that maps our pages when they are first met takes a hundred times as long;
+ * between the turns it is the warm-up of the loop that makes the last level's cache theirs.
  */
 static void read_in_turns(struct filled *filled, struct perf_local *arena)
 {
 	double pool[LOOKS], alone[LOOKS], ratio[LOOKS];
 	int looks = perf_smoke() ? 2 : LOOKS;
+	double cycles;
 
+	read_loop(arena, arena->held);
+	read_loop(&filled->local, filled->local.held);
 	for (int i = 0; i < looks; i++) {
-		alone[i] = reads_cycles(arena);
-		pool[i] = reads_cycles(&filled->local);
+		alone[i] = perf_loop_cycles(read_loop, arena);
+		pool[i] = perf_loop_cycles(read_loop, &filled->local);
 		ratio[i] = pool[i] / alone[i];
 	}
-	perf_counter(filled->run, "cycles", perf_quantile(pool, looks, 0.5));
+	cycles = perf_quantile(pool, looks, 0.5);
+	perf_counter(filled->run, "cycles", cycles);
 	perf_counter(filled->run, "cycles_arena", perf_quantile(alone, looks, 0.5));
 	perf_counter(filled->run, "ratio", perf_quantile(ratio, looks, 0.5));
-	perf_seconds(filled->run, pool[looks / 2] * 1e-9);
+	perf_seconds(filled->run, cycles * 1e-9);
 }
 
 static void *reads_thread(void *arg)

@@ -22,7 +22,7 @@ class Results:
         self.problems = set()
         self.context = {}
         self.shares = []                # others' share of the CPUs, a run
-        self.crowded = []               # a bench: somebody used the core's other half for most of it
+        self.crowded = []               # a bench that can tell: most of it was beside a neighbour
         self.scaling = []               # (CPUs, nodes, KiB fresh, KiB used)
         self.groups = []                # of rows, that were measured
         self.left_out = 0               # repeated runs for which there was no time
@@ -37,7 +37,8 @@ class Results:
                 continue
             key = "/".join([words[0], "*"] + words[2:])
             crowded = bench.get("crowded", 0) > CROWDED
-            self.crowded.append(crowded)
+            if "crowded" in bench:
+                self.crowded.append(crowded)
             for counter, value in bench.items():
                 if isinstance(value, (int, float)):
                     self.samples.setdefault((key, counter, backend), []).append(
@@ -112,9 +113,10 @@ def quartiles(values):
 
 def compare(new, old):
     """
-    Lines about mews that got worse, and how many figures were compared. Worse: by WORSE at least, and by more than both runs' spread. Rows that
-    follow the machine's state of the minute are left out, and figures of which one of the two has fewer
-    than COMPARED runs that nobody disturbed. new, old: what save wrote.
+    Lines about mews that got worse, and how many figures were compared. Worse: by WORSE at least, and
+    by more than both runs' spread. Rows that follow the machine's state of the minute are left out, and
+    figures of which one of the two has fewer than COMPARED runs that nobody disturbed. new, old: what
+    save wrote.
     """
     lines, compared = [], 0
     steady = {(row.bench, row.counter) for row in ROWS if row.steady}

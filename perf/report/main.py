@@ -83,8 +83,8 @@ def head_of(args, results, found, missing, seconds, waited):
                         f"interleaved runs, medians",
             "Quiet": f"other processes and the host took {100 * shares[len(shares) // 2]:.1f} % of "
                      f"the CPUs in the median run, over {100 * plan.NOISY:.0f} % in {disturbed} of "
-                     f"{len(shares)}; the core's other half was in use throughout in "
-                     f"{sum(results.crowded)} of {len(results.crowded)} benches; waited {waited:.0f} "
+                     f"{len(shares)}; the core's other half was in use for most of "
+                     f"{sum(results.crowded)} of {len(results.crowded)} benches that tell; waited {waited:.0f} "
                      f"s; {results.left_out} repeated runs left out for lack of time",
         },
         "commands": sorted({p.shown(f"^pair/{p.backends[0]}/") for p in found}),
