@@ -367,7 +367,7 @@ static bool nap(struct mews_control *control)
 	return whole;
 }
 
-#define PATIENCE_CROWD 50       /* naps since a move of memory ended: 45 ms */
+#define PATIENCE_CROWD 100      /* naps since a move of memory ended: 90 ms */
 #define PATIENCE_TURNS 1000     /* naps and wakes in all: a second at most */
 
 /*

@@ -156,6 +156,6 @@ mews_unit_mutant(cache bulk-leaves-it-closed lib/pool.c
 	[=[	done = fill_cache(control, &op, blocks, count);]=] [=[	done = 0, (void)fill_cache;]=])
 mews_unit_mutant(extents takes-others-for-advised lib/grow.c [=[thp && c->fresh && ]=] [=[thp && ]=])
 mews_unit_mutant(exchange crowd-has-no-patience lib/exchange.c
-	[=[#define PATIENCE_CROWD 50]=] [=[#define PATIENCE_CROWD 2]=])
+	[=[#define PATIENCE_CROWD 100]=] [=[#define PATIENCE_CROWD 2]=])
 mews_unit_mutant(exchange crowd-waits-with-each-look lib/exchange.c
 	[=[batch, !tries, error);]=] [=[batch, true, error);]=])
