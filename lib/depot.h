@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "../numa/plan.h"
+#include "lines.h"
 #include "tagstack.h"
 
 struct mews_depot {
@@ -51,16 +52,6 @@ struct mews_magazine {
 
 /* Magazines that move at a time, at most: one compare-and-swap and one look at the head for all. */
 #define MEWS_AT_ONCE 4
-
-/* gcc emits it for __builtin_prefetch only with -mprfchw; a CPU that does not know it passes it over. */
-#if defined(__x86_64__)
-#define mews_near(line) __asm__ volatile ("prefetchw %0" : : "m" (*(const char *)(line)))
-/* To the caches that all CPUs share; as all hints it cannot fault, whatever became of the line. */
-#define mews_far(line) __asm__ volatile ("cldemote %0" : : "m" (*(const char *)(line)))
-#else
-#define mews_near(line) __builtin_prefetch((line), 1)
-#define mews_far(line) ((void)(line)) /* nothing does it */
-#endif
 
 /*
  * For who may exchange soon: asks for the lines of both heads, to write them. They are with the CPU that

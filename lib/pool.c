@@ -172,11 +172,8 @@ static size_t lease_elsewhere(struct mews_control *control, struct operation *op
 {
 	size_t batch = op->state == MEWS_LIVE ? control->plan.magazine : 1;
 	void *fetched[MEWS_MAGAZINE_MAX];
-	size_t i, n = mews_fetch(control, &op->pass, fetched, 1, batch, error);
+	size_t n = mews_fetch(control, &op->pass, fetched, 1, batch, error);
 
-	/* Nobody wrote them for long, and who leases them will: all their first lines at a time. */
-	for (i = 0; i < n; i++)
-		mews_near(fetched[i]);
 	return n ? deal(control, op, fetched, n, blocks, count) : 0;
 }
 

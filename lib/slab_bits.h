@@ -6,6 +6,7 @@
 #ifndef MEWS_LIB_SLAB_BITS_H
 #define MEWS_LIB_SLAB_BITS_H
 
+#include "lines.h"
 #include "slab.h"
 
 /*
@@ -50,13 +51,14 @@ static inline uint64_t put_word(struct mews_window *w, uint64_t word, uint64_t m
 	return put_bits(w->free, w->summary, word, mask);
 }
 
+/* Clears those above: mostly all of a word's bits are wanted, and else few are not. */
 static inline uint64_t lowest_bits(uint64_t mask, size_t count)
 {
-	uint64_t rest = mask;
+	size_t have = (size_t)__builtin_popcountll(mask);
 
-	while (rest && count--)
-		rest &= rest - 1;
-	return mask & ~rest;
+	for (; have > count; have--)
+		mask &= ~((uint64_t)1 << (63 - __builtin_clzll(mask)));
+	return mask;
 }
 
 /* Takes up to count bits of a word. S2: pairs with S1: what was put is seen by its taker. */
@@ -79,7 +81,10 @@ static inline uint64_t take_bits(mews_word *words, mews_word *summary, uint64_t 
 	return take;
 }
 
-/* The addresses of the blocks whose bits are set in a word. Returns how many. */
+/*
+ * The addresses of the blocks whose bits are set in a word; returns how many. Nobody wrote them for long, and
+ * who leases them will: the next address is found while the lines of the ones before are on their way.
+ */
 static inline size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word,
 				 uint64_t bits, void **blocks)
 {
@@ -87,8 +92,10 @@ static inline size_t list_blocks(const struct mews_slabs *s, uint32_t window, ui
 	char *slab = slab_start(s, window, (uint32_t)(word >> (s->bits_shift - 6)));
 	size_t n = 0;
 
-	for (; bits; bits &= bits - 1)
-		blocks[n++] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
+	for (; bits; bits &= bits - 1) {
+		blocks[n] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
+		mews_near(blocks[n++]);
+	}
 	return n;
 }
 
