@@ -9,6 +9,7 @@
 
 #include <linux/perf_event.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -84,26 +85,44 @@ static double width(double ticks_a_cycle)
 	return CHAINS_ADDITIONS * ticks_a_cycle / (double)(perf_tick_fenced() - start - cost);
 }
 
-static double best_width;
-
-/* Whether a width, measured between two calibrations that agree, is that of a core of one's own. */
-static bool is_alone(double width)
+static bool agree(const struct perf_look *before, const struct perf_look *after)
 {
-	if (width > best_width)
-		best_width = width;
-	return width >= ALONE * best_width;
+	return fabs(before->ticks_a_cycle - after->ticks_a_cycle) <= STEADY * before->ticks_a_cycle;
 }
 
-/* A neighbour rests for a millisecond now and then. */
-static void find_best_width(void)
+struct perf_look perf_look(void)
 {
-	double before = calibrate(), after, now;
+	struct perf_look look = { .ticks_a_cycle = calibrate() };
+
+	look.width = width(look.ticks_a_cycle);
+	return look;
+}
+
+struct perf_widest perf_widest;
+
+/* Relaxed: what another thread found a moment ago makes no difference. */
+static bool is_alone(struct perf_widest *widest, double width)
+{
+	double best = atomic_load_explicit(&widest->width, memory_order_relaxed);
+
+	if (width > best)
+		atomic_store_explicit(&widest->width, width, memory_order_relaxed);
+	return width >= ALONE * best;
+}
+
+bool perf_alone_between(struct perf_widest *widest, const struct perf_look *before,
+			const struct perf_look *after)
+{
+	return agree(before, after) && is_alone(widest, fmin(before->width, after->width));
+}
+
+void perf_look_around(struct perf_widest *widest)
+{
+	struct perf_look before = perf_look(), after;
 
 	for (int i = 0; i < LOOKS; i++, before = after) {
-		now = width(before);
-		after = calibrate();
-		if (fabs(before - after) <= STEADY * before)
-			is_alone(now);
+		after = perf_look();
+		perf_alone_between(widest, &before, &after);
 	}
 }
 
@@ -112,8 +131,8 @@ void perf_clock_open(struct perf_clock *clock)
 	for (int i = 0; i < PERF_EVENTS; i++)
 		clock->fd[i] = event_open(i);
 	clock->counting = clock->fd[PERF_CYCLES] >= 0;
-	if (best_width == 0)
-		find_best_width();
+	if (perf_widest.width == 0)
+		perf_look_around(&perf_widest);
 }
 
 void perf_clock_close(struct perf_clock *clock)
@@ -134,8 +153,7 @@ static uint64_t event_read(const struct perf_clock *clock, int event)
 
 void perf_clock_start(struct perf_clock *clock)
 {
-	clock->ticks_a_cycle = calibrate();
-	clock->width = width(clock->ticks_a_cycle);
+	clock->before = perf_look();
 	for (int i = 0; i < PERF_EVENTS && clock->counting; i++)
 		clock->at[i] = event_read(clock, i);
 	clock->ticks = perf_tick_fenced();
@@ -144,19 +162,19 @@ void perf_clock_start(struct perf_clock *clock)
 void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample)
 {
 	uint64_t end = perf_tick_fenced();
-	double before = clock->ticks_a_cycle, after;
-	bool agree;
+	const struct perf_look *before = &clock->before;
+	struct perf_look after;
 
 	sample->ticks = (double)(end - clock->ticks - reading_cost());
 	for (int i = 0; i < PERF_EVENTS; i++)
 		sample->event[i] = clock->fd[i] < 0 ? -1 :
 				   (double)(event_read(clock, i) - clock->at[i]);
-	after = calibrate();
-	agree = fabs(before - after) <= STEADY * before;
-	sample->steady = clock->counting || agree;
-	sample->alone = agree && is_alone(fmin(clock->width, width(after)));
+	after = perf_look();
+	sample->steady = clock->counting || agree(before, &after);
+	sample->alone = perf_alone_between(&perf_widest, before, &after);
 	if (!clock->counting)
-		sample->event[PERF_CYCLES] = sample->ticks / ((before + after) / 2);
+		sample->event[PERF_CYCLES] = sample->ticks /
+					     ((before->ticks_a_cycle + after.ticks_a_cycle) / 2);
 }
 
 uint64_t perf_ticks(void)

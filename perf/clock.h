@@ -19,13 +19,18 @@
 
 enum { PERF_CYCLES, PERF_INSTRUCTIONS, PERF_DTLB_MISSES, PERF_EVENTS };
 
+/* The core as it is at a moment: it takes two microseconds to tell. */
+struct perf_look {
+	double ticks_a_cycle;           /* the calibration */
+	double width;                   /* additions a cycle */
+};
+
 /* Counts of one thread: perf_event's for the CPU, or the calibration. Used by that thread only. */
 struct perf_clock {
 	bool counting;                  /* perf_event works */
 	int fd[PERF_EVENTS];            /* -1: refused */
 	uint64_t at[PERF_EVENTS];
-	double ticks_a_cycle;           /* of the calibration before the batch */
-	double width;                   /* additions a cycle, before the batch */
+	struct perf_look before;        /* the batch */
 	uint64_t ticks;
 };
 
@@ -43,6 +48,23 @@ void perf_clock_close(struct perf_clock *clock);
 /* Around a batch, on one thread. */
 void perf_clock_start(struct perf_clock *clock);
 void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample);
+
+struct perf_look perf_look(void);
+
+/* The widest that the core was seen to be, in the circumstances in which it is looked at. */
+struct perf_widest {
+	_Atomic double width;
+};
+
+/* Finds the widest by looking around for 20 ms: a neighbour rests for a millisecond now and then. */
+void perf_look_around(struct perf_widest *widest);
+
+/* Whether nobody used the core's other half, nor moved its clock, at both looks. Any thread. */
+bool perf_alone_between(struct perf_widest *widest, const struct perf_look *before,
+			const struct perf_look *after);
+
+/* The widest of a thread beside which this process runs no other; perf_clock_open has found it. */
+extern struct perf_widest perf_widest;
 
 /* The time stamp counter, and how many of its ticks a nanosecond has. */
 uint64_t perf_ticks(void);

@@ -41,6 +41,7 @@ struct perf_team {
 	int threads;
 	int cpu;                        /* -1: anywhere; else member i runs on usable CPU cpu + i */
 	double seconds;                 /* how long */
+	bool looks;                     /* around stretches of chunks: up to four times as long, until enough is alone */
 	void (*prepare)(struct perf_member *member);  /* on the member's thread; may be NULL */
 	uint64_t (*chunk)(struct perf_member *member); /* some hundred operations: how many */
 	void (*finish)(struct perf_member *member);   /* on its thread, all chunks done; may be NULL */
@@ -48,6 +49,8 @@ struct perf_team {
 	struct perf_member *member;
 	uint64_t operations;
 	double wall, cpu_seconds;
+	/* what members did in stretches at whose ends nobody used their core's other half */
+	_Atomic uint64_t alone_operations, alone_ns;
 	atomic_bool stop;
 };
 
@@ -56,6 +59,9 @@ struct perf_team {
  * caller frees team->member. 0, or -errno.
  */
 int perf_team_run(struct perf_team *team);
+
+/* Whether what was alone is enough to go by: a quarter of the seconds. */
+bool perf_team_alone(const struct perf_team *team);
 
 /* How many CPUs this process may use, and pins the caller to the i-th of them (modulo). */
 int perf_cpus(void);

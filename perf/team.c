@@ -14,6 +14,9 @@
 
 #include "clock.h"
 
+#define STRETCH 100     /* chunks: some hundred microseconds */
+#define LONGER 4        /* times */
+
 struct gate {
 	pthread_barrier_t ready;
 };
@@ -48,12 +51,78 @@ void perf_pin(int i)
 	}
 }
 
+static bool is_over(const struct perf_team *team)
+{
+	/* relaxed: only the end depends on it */
+	return atomic_load_explicit(&team->stop, memory_order_relaxed);
+}
+
+/*
+ * Two of a team are each other's neighbours where their CPUs are halves of one core. So what a core can do is
+ * found beside a team that does the same on the other CPUs: less than that is somebody else's doing.
+ */
+static struct perf_widest beside_team;
+
+static struct perf_widest *widest_of(const struct perf_team *team)
+{
+	return team->threads > 1 ? &beside_team : &perf_widest;
+}
+
+static uint64_t chunk_look_around(struct perf_member *member)
+{
+	(void)member;
+	perf_look_around(&beside_team);
+	return 1;
+}
+
+static void get_ready_to_look(const struct perf_team *team)
+{
+	struct perf_team all = { .threads = perf_cpus(), .chunk = chunk_look_around };
+
+	if (widest_of(team)->width > 0)
+		return;
+	if (team->threads > 1)
+		perf_team_run(&all);
+	else
+		perf_look_around(&perf_widest);
+	free(all.member);
+}
+
+/* So many chunks without a stop, between two looks if the team wants them. */
+static void stretch(struct perf_member *member, uint64_t chunks)
+{
+	struct perf_team *team = member->team;
+	struct perf_look before = { 0 }, after;
+	uint64_t operations = 0;
+	double cpu;
+
+	if (team->looks)
+		before = perf_look();
+	cpu = perf_cpu_ns(false);
+	for (; chunks && !is_over(team); chunks--)
+		operations += team->chunk(member);
+	cpu = perf_cpu_ns(false) - cpu;
+	member->operations += operations;
+	member->cpu_seconds += cpu / 1e9;
+	if (!team->looks)
+		return;
+	after = perf_look();
+	if (perf_alone_between(widest_of(team), &before, &after)) {
+		atomic_fetch_add(&team->alone_operations, operations);
+		atomic_fetch_add(&team->alone_ns, (uint64_t)cpu);
+	}
+}
+
+bool perf_team_alone(const struct perf_team *team)
+{
+	return (double)atomic_load(&team->alone_ns) >= team->seconds * 1e9 / 4;
+}
+
 static void *member_thread(void *arg)
 {
 	struct entry *entry = arg;
 	struct perf_member *member = entry->member;
 	struct perf_team *team = member->team;
-	double cpu;
 
 	if (team->cpu >= 0)
 		perf_pin(team->cpu + member->index);
@@ -62,13 +131,10 @@ static void *member_thread(void *arg)
 	if (team->prepare)
 		team->prepare(member);
 	pthread_barrier_wait(&entry->gate->ready);
-	cpu = perf_cpu_ns(false);
 	member->start = perf_ticks();
-	/* relaxed: only the end depends on it */
-	while (!atomic_load_explicit(&team->stop, memory_order_relaxed))
-		member->operations += team->chunk(member);
+	while (!is_over(team))
+		stretch(member, team->looks ? STRETCH : UINT64_MAX);
 	member->end = perf_ticks();
-	member->cpu_seconds = (perf_cpu_ns(false) - cpu) / 1e9;
 	pthread_barrier_wait(&entry->gate->ready);
 	if (team->finish)
 		team->finish(member);
@@ -77,14 +143,20 @@ static void *member_thread(void *arg)
 	return NULL;
 }
 
-static void wait_and_stop(struct perf_team *team, struct gate *gate)
+static void pause_for(double seconds)
 {
-	struct timespec pause = { (time_t)team->seconds,
-		(long)((team->seconds - (double)(time_t)team->seconds) * 1e9) };
+	struct timespec pause = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
 
-	pthread_barrier_wait(&gate->ready);
 	while (nanosleep(&pause, &pause) && errno == EINTR)
 		;
+}
+
+static void wait_and_stop(struct perf_team *team, struct gate *gate)
+{
+	pthread_barrier_wait(&gate->ready);
+	pause_for(team->seconds);
+	for (int i = 1; i < LONGER && team->looks && !perf_team_alone(team); i++)
+		pause_for(team->seconds);
 	atomic_store(&team->stop, true);
 	pthread_barrier_wait(&gate->ready);
 }
@@ -117,7 +189,11 @@ int perf_team_run(struct perf_team *team)
 		return -ENOMEM;
 	}
 	atomic_store(&team->stop, false);
+	atomic_store(&team->alone_operations, 0);
+	atomic_store(&team->alone_ns, 0);
 	perf_ticks_a_ns();
+	if (team->looks)
+		get_ready_to_look(team);
 	pthread_barrier_init(&gate.ready, NULL, team->threads + 1);
 	for (int i = 0; i < team->threads; i++) {
 		team->member[i].team = team;

@@ -2,7 +2,8 @@
 /*
  * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails.
  * Called by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what
- * a CPU gives, and cpu_ns (CPU time / operations), which other processes disturb less.
+ * a CPU gives, and cpu_ns (CPU time / operations), which other processes disturb less: where the team
+looks, of what it did beside nobody, or, where that is too little (crowded), of all.
  */
 #include "workloads.h"
 
@@ -34,11 +35,15 @@ static void report(struct perf_run *run, const struct perf_team *team)
 {
 	int slots = team->threads < perf_cpus() ? team->threads : perf_cpus();
 	double operations = team->operations ? (double)team->operations : 1;
+	bool alone = team->looks && perf_team_alone(team);
 
 	perf_seconds(run, team->wall);
 	perf_counter(run, "slot_ns", team->wall * 1e9 * slots / operations);
-	perf_counter(run, "cpu_ns", team->cpu_seconds * 1e9 / operations);
+	perf_counter(run, "cpu_ns", alone ? (double)team->alone_ns / (double)team->alone_operations :
+		     team->cpu_seconds * 1e9 / operations);
 	perf_counter(run, "wall_ns", team->wall * 1e9 / operations);
+	if (team->looks)
+		perf_counter(run, "crowded", !alone);
 }
 
 /* Gives a member its working set, full. */
@@ -79,8 +84,8 @@ static void run_replace(struct perf_run *run, const void *closure)
 {
 	struct perf_team team = {
 		.backend = closure, .threads = (int)perf_argument(run, 1), .cpu = -1,
-		.seconds = SECONDS, .prepare = prepare_replace, .chunk = chunk_replace,
-		.finish = let_go,
+		.seconds = SECONDS, .looks = true, .prepare = prepare_replace,
+		.chunk = chunk_replace, .finish = let_go,
 	};
 
 	if (block_size_up(run, closure))
@@ -272,7 +277,8 @@ static void run_serve(struct perf_run *run, const void *closure)
 	int threads = (int)perf_argument(run, 1);
 	struct perf_team team = {
 		.backend = closure, .threads = threads, .cpu = threads > perf_cpus() ? -1 : 0,
-		.seconds = SECONDS, .prepare = prepare_serve, .chunk = chunk_serve, .finish = let_go,
+		.seconds = SECONDS, .looks = true, .prepare = prepare_serve, .chunk = chunk_serve,
+		.finish = let_go,
 	};
 
 	if (block_size_up(run, closure))
