@@ -154,6 +154,11 @@ static uint64_t event_read(const struct perf_clock *clock, int event)
 void perf_clock_start(struct perf_clock *clock)
 {
 	clock->before = perf_look();
+	perf_clock_start_again(clock);
+}
+
+void perf_clock_start_again(struct perf_clock *clock)
+{
 	for (int i = 0; i < PERF_EVENTS && clock->counting; i++)
 		clock->at[i] = event_read(clock, i);
 	clock->ticks = perf_tick_fenced();

@@ -45,8 +45,9 @@ struct perf_sample {
 void perf_clock_open(struct perf_clock *clock);
 void perf_clock_close(struct perf_clock *clock);
 
-/* Around a batch, on one thread. */
+/* Around a batch, on one thread. Again: what was run since the start does not count. */
 void perf_clock_start(struct perf_clock *clock);
+void perf_clock_start_again(struct perf_clock *clock);
 void perf_clock_stop(struct perf_clock *clock, struct perf_sample *sample);
 
 struct perf_look perf_look(void);

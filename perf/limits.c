@@ -2,10 +2,10 @@
 /*
  * What this CPU's stores cost (layer 6): the reasons behind the limits, as benches of their own.
  * Registered by backends_shared.c. `stores/lines:N`: a loop of N stores, each to another line than
- * the one before it; `stores/pair`: as an inline pair writes. `forward/...`: a pointer that is
- * loaded, changed and stored in one place, as a cache's `cur` is: by a constant, by a register, and
- * through an address with an index. Invariant: nothing but the named instructions and a counter
- * stands in a loop.
+ * the one before it; `stores/pair`, `stores/pair_untouched`: as an inline pair writes, and one that
+ * leaves the block as it is. `forward/...`: a pointer that is loaded, changed and stored in one place,
+ * as a cache's `cur` is: by a constant, by a register, and through an address with an index.
+ * Invariant: nothing but the named instructions and a counter stands in a loop.
  */
 #include "limits.h"
 
@@ -38,10 +38,9 @@ static void name(struct perf_local *local, uint64_t rounds)			\
 #define D "mov %%rax, (%4)\n\t"
 
 LOOP(lines_4, A B C D)
-LOOP(lines_5, A B A D B)
-LOOP(lines_6, A B C A D B)
 LOOP(lines_8, A B C D A B C D)
-LOOP(pair_stores, A "mov %%rax, 40(%2)\n\t" B C A D B)
+LOOP(pair_untouched_stores, A B A D B)
+LOOP(pair_stores, A B C A D B)
 LOOP(one_line, B "mov %%rax, 8(%2)\n\t" B "mov %%rax, 8(%2)\n\t" B "mov %%rax, 8(%2)\n\t")
 LOOP(forward_immediate, "mov (%2), %%rax\n\tadd $8, %%rax\n\tmov %%rax, (%2)")
 LOOP(forward_register, "mov (%2), %%rax\n\tadd %5, %%rax\n\tmov %%rax, (%2)")
@@ -52,10 +51,9 @@ static const struct limit {
 	perf_loop *loop;
 } limits[] = {
 	{ "stores/lines:4", lines_4 },
-	{ "stores/lines:5", lines_5 },
-	{ "stores/lines:6", lines_6 },
 	{ "stores/lines:8", lines_8 },
 	{ "stores/pair", pair_stores },
+	{ "stores/pair_untouched", pair_untouched_stores },
 	{ "stores/six_to_one_line", one_line },
 	{ "forward/immediate", forward_immediate },
 	{ "forward/register", forward_register },
