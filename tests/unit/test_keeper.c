@@ -195,16 +195,16 @@ static double steady(size_t high, bool looks, bool planted)
 {
 	struct mews_pool *pool = pool_of(MEWS_KEEPER_CALLER, 0);
 	struct mews_stats before, after;
+	int rounds = getenv("MEWS_TEST_LONG") ? 120 : 42, round;
 	double leases = 0;
 	void *held[3000];
-	int round;
 
 	for (round = 0; round < 16; round++) {
 		use(pool, round % 3 ? 10000 : 14000);
 		step(100);
 	}
 	before = stats_of(pool);
-	for (round = 0; round < 120; round++) {
+	for (round = 0; round < rounds; round++) {
 		assert_int_equal(mews_lease_many(pool, held, 3000), 3000);
 		(high > 7000 ? use : use_singly)(pool, round % 3 ? 7000 : high);
 		leases += (double)(round % 3 ? 7000 : high);
