@@ -67,10 +67,9 @@ static void populate(char *memory, size_t bytes)
 /*
  * The limit of growth: what the kernel takes to back so many blocks with huge pages where it has them, one
  * at a time, and the first touch of each block right after, at the bare array's places, which spread over
- * the sets of the caches. Run twice: the first time makes a virtual machine's host back the pages, which
- * may take twenty times as long and is not the allocator's.
+ * the sets of the caches. CPU ns a block; 0 where there is no memory.
  */
-static void kernel_alone(const struct filled *filled)
+static double kernel_alone(const struct filled *filled)
 {
 	const size_t step = 2u << 20, stride = perf_arena_stride_of(filled->local.block_size);
 	size_t bytes = (filled->count * stride + 2 * step) & ~(step - 1), at;
@@ -79,15 +78,16 @@ static void kernel_alone(const struct filled *filled)
 	double ns;
 
 	if (all == MAP_FAILED)
-		return;
+		return 0;
 	(void)madvise(memory, bytes, MADV_HUGEPAGE);
 	ns = perf_cpu_ns(false);
 	for (at = 0; at < bytes; at += step) {
 		populate(memory + at, step);
 		touch(memory + at, step, stride);
 	}
-	perf_counter(filled->run, "ns_kernel", (perf_cpu_ns(false) - ns) / (double)filled->count);
+	ns = perf_cpu_ns(false) - ns;
 	munmap(all, bytes + step);
+	return ns / (double)filled->count;
 }
 
 /*
@@ -103,22 +103,34 @@ static void touch_alone(const struct filled *filled)
 	perf_counter(filled->run, "ns_touch", (perf_cpu_ns(false) - ns) / (double)filled->count);
 }
 
+/*
+ * The second time: the first one makes a virtual machine's host back the pages, which may take twenty times
+ * as long and is not the allocator's.
+ */
+static double kernel_alone_again(const struct filled *filled)
+{
+	kernel_alone(filled);
+	return kernel_alone(filled);
+}
+
+/* The limit is measured before and after: others take a part of the memory's bandwidth now and then. */
 static void *growth_thread(void *arg)
 {
 	struct filled *filled = arg;
+	double ns, kernel = kernel_alone_again(filled);
 
-	for (int i = 0; i < 2; i++)
-		kernel_alone(filled);
 	if (filled->reserved)
 		touch_alone(filled);
 	filled->backend->enter();
 	while (perf_next(filled->run)) {
-		double ns = perf_cpu_ns(false);
-
+		ns = perf_cpu_ns(false);
 		filled->backend->fill(&filled->local, filled->count);
-		ns = perf_cpu_ns(false) - ns;
-		perf_seconds(filled->run, ns / 1e9);
-		perf_counter(filled->run, "ns", ns / (double)filled->count);
+		ns = (perf_cpu_ns(false) - ns) / (double)filled->count;
+		kernel = (kernel + kernel_alone_again(filled)) / 2;
+		perf_seconds(filled->run, ns * (double)filled->count / 1e9);
+		perf_counter(filled->run, "ns", ns);
+		perf_counter(filled->run, "ns_kernel", kernel);
+		perf_counter(filled->run, "ratio", kernel > 0 ? ns / kernel : 0);
 		give_all(filled);
 	}
 	filled->backend->leave();

@@ -19,7 +19,7 @@ BACKENDS = {  # of the groups that not all backends run
     "threads": TIMED, "pass": ["home", *(name for name in TIMED if name != "mutex")],
     "tail": [name for name in TIMED if name not in ("bare", "dpdk_own_cache")],
     "misses": TIERS, "churn": [INLINE, FUNCTION, "malloc", "dpdk"],
-    "growth": [FUNCTION, "malloc", "dpdk"], "reads": [FUNCTION, "malloc", "dpdk"],
+    "growth": [INLINE, FUNCTION, "malloc", "dpdk"], "reads": [FUNCTION, "malloc", "dpdk"],
     "footprint": [FUNCTION, "malloc", "dpdk"],
     "sizes": ["bare", INLINE, FUNCTION, "malloc", "dpdk"],
 }

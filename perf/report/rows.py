@@ -183,6 +183,8 @@ def memory():
             "growth_mib", "MiB", "", "0", most(0.1)),
         Row("growth", "growth, pages touched", f"growth/*/{size}/blocks:50000", "ns",
             "CPU ns a block", "ns_kernel", "<= 250", most(250)),
+        Row("growth", "the same, over the kernel and touch alone", f"growth/*/{size}/blocks:50000",
+            "ratio", "x", "", "the best", ahead(0.02)),
         Row("growth", "the same, reserved beforehand", f"reserved/*/{size}/blocks:50000", "ns",
             "CPU ns a block", "ns_touch", "<= 20", most(20)),
         Row("reads", "random reads over 200,000 live blocks", f"reads/*/{size}/blocks:200000",
