@@ -161,11 +161,13 @@ static void send_full(struct mews_control *control, const struct mews_pass *pass
 	}
 }
 
+#define HOT 32          /* what was returned last, which stays; to move more of it costs more than it saves */
+
 void mews_overflow(struct mews_control *control, const struct mews_pass *pass, struct mews_sent *sent)
 {
 	uint32_t depot = control->plan.cpu_depot[pass->cpu];
 	struct mews_magazine *empty = sent->magazines;
-	void *hot[MEWS_MAGAZINE_MAX], *blocks[MEWS_MAGAZINE_MAX];
+	void *hot[HOT], *blocks[MEWS_MAGAZINE_MAX];
 	size_t want = overflow_magazines(control, pass), have, count, full = 0, i;
 
 	sent->count = 0;
@@ -173,7 +175,7 @@ void mews_overflow(struct mews_control *control, const struct mews_pass *pass, s
 		return; /* it has room now */
 	have = mews_depot_pop_empty(&control->depots, depot, empty, want);
 	mews_depot_near_slots(&control->depots, empty, have);
-	count = take_cached(control, hot, control->plan.magazine);
+	count = take_cached(control, hot, control->plan.magazine < HOT ? control->plan.magazine : HOT);
 	while (full < have && fill(control, pass, empty[full].slots))
 		full++;
 	if (full)
