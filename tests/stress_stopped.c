@@ -322,9 +322,10 @@ static void wait_in_handler(void)
 static void *be_stopped(void *argument)
 {
 	struct lab *lab = argument;
-	bool set = breakpoint_set_nth(lab->address, lab->nth);
+	bool set;
 
 	atomic_store(&lab->tid, threads_tid());
+	set = breakpoint_set_nth(lab->address, lab->nth);
 	call_it(lab);
 	lab->fired = set && breakpoint_clear();
 	atomic_store(&lab->done, true);
@@ -335,6 +336,20 @@ static void *be_stopped(void *argument)
  * An emulated CPU that was starved in the midst of it has been seen to keep a breakpoint that was removed:
  * the thread came to it for ever. It does not where it runs on another CPU.
  */
+static void wait_moving(struct lab *lab)
+{
+	double patience = threads_now() + 1;
+
+	for (unsigned turn = 0; !atomic_load(&stopped) && !atomic_load(&lab->done); ) {
+		threads_sleep(0.00002);
+		if (threads_now() < patience)
+			continue;
+		if (atomic_load(&lab->tid))
+			threads_pin_other(atomic_load(&lab->tid), turn++);
+		patience = threads_now() + 1;
+	}
+}
+
 static void join_moving(struct lab *lab)
 {
 	struct timespec end;
@@ -361,8 +376,7 @@ static bool stop_there(const struct shape *shape, uintptr_t address, uint64_t nt
 	atomic_store(&stopped, false);
 	atomic_store(&go_on, false);
 	CHECK(pthread_create(&keeper, NULL, be_stopped, &lab) == 0, "a thread");
-	while (!atomic_load(&stopped) && !atomic_load(&lab.done))
-		threads_sleep(0.00002);
+	wait_moving(&lab);
 	if (atomic_load(&stopped))
 		check_leases(&lab.arena, shape->blocks - lab.kept_count - lab.held);
 	atomic_store(&go_on, true);
