@@ -3,6 +3,7 @@
 #include "conformance.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -214,6 +215,23 @@ static bool goes_away(const void *block)
 	return true;
 }
 
+/*
+ * The same of a large block whose first byte is MARK: something else of the process, ThreadSanitizer for one, may
+ * map memory where it was before anybody looks.
+ */
+#define MARK 0x5a
+
+static bool large_goes_away(const void *block)
+{
+	unsigned char byte = 0;
+	int fd = open("/proc/self/mem", O_RDONLY);
+	bool other = fd >= 0 && (pread(fd, &byte, 1, (off_t)(uintptr_t)block) != 1 || byte != MARK);
+
+	if (fd >= 0)
+		close(fd);
+	return other || goes_away(block);
+}
+
 static void test_dispose_with_blocks_out(void **state)
 {
 	struct mews_pool *pool = kind_pool(0, COUNT);
@@ -262,10 +280,11 @@ static void test_dispose_then_return_in_bulk(void **state)
 	(void)state;
 	assert_int_equal(mews_lease_many(pool, blocks, 64), 64);
 	blocks[64] = mews_lease_sized(pool, 50000);
+	*(unsigned char *)blocks[64] = MARK;
 	assert_int_equal(mews_pool_dispose(pool), 0);
 	mews_return_many(pool, blocks, 65);
 	assert_true(goes_away(blocks[0]));
-	assert_true(goes_away(blocks[64]));
+	assert_true(large_goes_away(blocks[64]));
 }
 
 static void test_many_pools(void **state)
