@@ -3,7 +3,7 @@
  * The workloads of many threads (layer 6): replacement, hand-over, a server's pattern, tails.
  * Called by main.c. Reported are slot_ns (wall x min(threads, CPUs) / operations), which says what
  * a CPU gives, and cpu_ns (CPU time / operations), which other processes disturb less: where the team
-looks, of what it did beside nobody, or, where that is too little (crowded), of all.
+ * looks, of what it did beside nobody, or, where that is too little (crowded), of all.
  */
 #include "workloads.h"
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <mews/inline.h>
 #include "support/maps.h"
 #include "support/threads.h"
 
@@ -216,15 +217,15 @@ static bool goes_away(const void *block)
 }
 
 /*
- * The same of a large block whose first byte is MARK: something else of the process, ThreadSanitizer for one, may
- * map memory where it was before anybody looks.
+ * The same of a large block whose first byte is MARK. ThreadSanitizer may map memory of its own where it was, before
+ * anybody looks: there another byte will do.
  */
 #define MARK 0x5a
 
 static bool large_goes_away(const void *block)
 {
-	unsigned char byte = 0;
-	int fd = open("/proc/self/mem", O_RDONLY);
+	unsigned char byte = MARK;
+	int fd = mews_tsan_active() ? open("/proc/self/mem", O_RDONLY) : -1;
 	bool other = fd >= 0 && (pread(fd, &byte, 1, (off_t)(uintptr_t)block) != 1 || byte != MARK);
 
 	if (fd >= 0)
