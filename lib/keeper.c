@@ -235,6 +235,7 @@ static void look_at_window(struct step *step, uint32_t window)
 		look->give = least(look->give, look->free[0] * slabs->stride);
 		return;
 	}
+	look->anew = true;
 	trend = look_back(look);
 	if (step->hasty)
 		blocks = mews_slabs_ready(slabs, window);
@@ -280,8 +281,9 @@ static bool give_back(struct step *step)
 		if (!look->give)
 			continue;
 		trim = (struct mews_trim) { .bytes = look->give, .end = step->end, .within = !look->all,
-					    .parts = look->parts,
+					    .parts = look->parts, .anew = look->anew,
 					    .splits = step->hasty ? SPLITS_HASTY : SPLITS };
+		look->anew = false;
 		ready = mews_slabs_ready(slabs, i);
 		late = mews_slabs_trim(slabs, i, &trim);
 		mews_trim_note(step->control, &trim);
@@ -302,6 +304,9 @@ static bool nothing_moves(const struct mews_control *control)
 
 	for (i = 0; i < control->slabs.windows; i++) {
 		look = &control->slabs.window[i].look;
+		/* More than the least of late: what this look has collected, which the next is to see. */
+		if (mews_slabs_ready(&control->slabs, i) != look->free[0])
+			return false;
 		for (j = 1; j < MEWS_LOOKS; j++)
 			if (look->free[j] != look->free[0])
 				return false;

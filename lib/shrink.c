@@ -24,6 +24,16 @@
 #define CHUNK_WORDS_MAX 128             /* of 64 blocks of 8 bytes */
 #define RUNG_SPLITTING 255              /* of an extent whose huge pages one thread is splitting */
 
+static uint64_t given_by(const struct mews_trim *trim)
+{
+	return trim->slab_bytes + trim->part_bytes;
+}
+
+static bool reached(const struct mews_trim *trim)
+{
+	return given_by(trim) >= trim->bytes;
+}
+
 static uint64_t first_page(const struct mews_slabs *s, uint32_t slab)
 {
 	return ((uint64_t)slab << s->slab_shift) / s->page;
@@ -251,7 +261,7 @@ static void give_slab(struct mews_slabs *s, struct mews_window *w, uint32_t slab
 {
 	bool partial = blocks < s->slab_blocks, done;
 
-	if (trim->within && slab_length(s, blocks) > trim->bytes - trim->slab_bytes - trim->part_bytes)
+	if (trim->within && slab_length(s, blocks) > trim->bytes - given_by(trim))
 		return;
 	if (atomic_load(&w->rung[first_extent(s, slab)]) == MEWS_PAGES_1G || free_among(s, w, slab, 0, blocks) < blocks)
 		return;
@@ -444,11 +454,6 @@ static uint64_t worth_parting(const struct mews_slabs *s, const struct mews_wind
 	return worth;
 }
 
-static bool reached(const struct mews_trim *trim)
-{
-	return trim->slab_bytes + trim->part_bytes >= trim->bytes;
-}
-
 /*
  * True where time was up within the slab. Only chunks that gave something count: the next call finds
  * them bare, and gets further.
@@ -466,7 +471,7 @@ static bool give_parts(struct mews_slabs *s, struct mews_window *w, uint32_t sla
 	chunk.words = chunk_words(s);
 	for (; chunk.first * 64 < blocks && !reached(trim); chunk.first += chunk.words) {
 		if (trim->within && chunk.words * 64 * s->stride >
-		    trim->bytes - trim->slab_bytes - trim->part_bytes)
+		    trim->bytes - given_by(trim))
 			return false;
 		given = give_chunk(&chunk);
 		trim->part_bytes += given;
@@ -494,11 +499,10 @@ static bool stop_short(struct mews_window *w, bool bare, bool late)
 	return late;
 }
 
-bool mews_slabs_trim(struct mews_slabs *s, uint32_t window, struct mews_trim *trim)
+/* From a position on. True where time was up. */
+static bool walk(struct mews_slabs *s, struct mews_window *w, struct mews_trim *trim, uint32_t at)
 {
-	struct mews_window *w = &s->window[window];
-	uint32_t at = trim->end ? atomic_exchange(&w->trim_at, 0) : 0, parts = at & 1;
-	uint32_t slab = at ? at / 2 : atomic_load(&w->frontier), blocks;
+	uint32_t slab = at ? at / 2 : atomic_load(&w->frontier), parts = at & 1, blocks;
 	bool bare = trim->parts && atomic_exchange(&w->backed_bare, 0), within = false;
 
 	for (; parts <= trim->parts; parts++, slab = atomic_load(&w->frontier))
@@ -515,6 +519,28 @@ bool mews_slabs_trim(struct mews_slabs *s, uint32_t window, struct mews_trim *tr
 				return stop_short(w, bare, true);
 		}
 	return false;
+}
+
+/*
+ * A slab that a walk has passed may be free by the time that it ends, where it took several calls, with
+ * all its blocks bare by then. A walk that gave nothing has passed none of those.
+ */
+bool mews_slabs_trim(struct mews_slabs *s, uint32_t window, struct mews_trim *trim)
+{
+	struct mews_window *w = &s->window[window];
+	uint32_t at = trim->end ? atomic_exchange(&w->trim_at, 0) : 0;
+	uint64_t gave;
+	bool late;
+
+	for (at = trim->anew ? 0 : at;; at = 0) {
+		gave = (at ? atomic_load(&w->trim_gave) : 0) - given_by(trim);
+		late = walk(s, w, trim, at);
+		gave += given_by(trim);
+		if (late)
+			atomic_store(&w->trim_gave, gave);
+		if (late || !at || !gave || reached(trim))
+			return late;
+	}
 }
 
 /*

@@ -32,6 +32,7 @@ struct mews_window_look {
 	uint32_t since_growth;
 	uint32_t hold, holds;           /* looks to leave the window alone; and the next time */
 	bool parts, all;                /* of slabs too; everything that is free */
+	bool anew;                      /* decided since the last step */
 };
 
 /* One node's share. Bitmaps are indexed by the number of the block within the window. */
@@ -59,6 +60,7 @@ struct mews_window {
 	mews_word bare_blocks;          /* bits of bare[], and more for a moment */
 	mews_word grown;                /* growths, and times that bare blocks got memory again */
 	_Atomic uint32_t trim_at;       /* where a trim ran out of time: see mews_slabs_trim */
+	mews_word trim_gave;            /* bytes that it had given back between the top and there */
 	uint64_t reserved;              /* of the pool's initial_blocks, which are to stay */
 	_Atomic uint32_t backed_bare;   /* bare blocks may have memory: see settle_word */
 	struct mews_window_look look;   /* the keeper's */
@@ -266,6 +268,7 @@ struct mews_trim {
 	int64_t end;                    /* time of mews_kernel_now() to stop at; 0: none */
 	bool within;                    /* but not by a slab that is more than what is left of them */
 	bool parts;                     /* parts of slabs too, once no slab is wholly free */
+	bool anew;                      /* from the top, wherever an earlier call had no time left */
 	uint32_t splits;                /* blocks in 256 that must be free where huge pages are split */
 	uint64_t slab_bytes, part_bytes; /* given back, added to */
 };
@@ -273,7 +276,8 @@ struct mews_trim {
 /*
  * Gives free memory of a window back to the system: slabs whose blocks are all free, from the highest
  * address down, since blocks are taken from the lowest; then, where asked, pages of other slabs whose
- * blocks are all free. True where time was up: the next call with an end goes on from there.
+ * blocks are all free. True where time was up: the next call with an end goes on from there, and then
+ * once more from the top, as long as that gives. False: nothing more is to be had, or it was reached.
  */
 bool mews_slabs_trim(struct mews_slabs *slabs, uint32_t window, struct mews_trim *trim);
 

@@ -37,10 +37,10 @@ static bool collect(struct mews_control *control, int64_t end)
 	return cpu == control->sides.count;
 }
 
-static int give_back(struct mews_control *control, uint64_t target, int64_t end, uint32_t splits)
+static int give_back(struct mews_control *control, uint64_t target, int64_t end, uint32_t splits, bool anew)
 {
 	struct mews_slabs *slabs = &control->slabs;
-	struct mews_trim trim = { .end = end, .parts = true, .splits = splits };
+	struct mews_trim trim = { .end = end, .parts = true, .splits = splits, .anew = anew };
 	uint64_t backed;
 	uint32_t window;
 	bool late = false;
@@ -67,6 +67,7 @@ static int trim(struct mews_pool *pool, uint64_t target, unsigned budget_us, uin
 	int64_t end = budget_us ? mews_kernel_now() + budget_us * INT64_C(1000) : 0;
 	struct mews_pass pass;
 	int result = 0;
+	bool anew;
 
 	if (!pool)
 		return -EINVAL;
@@ -74,8 +75,10 @@ static int trim(struct mews_pool *pool, uint64_t target, unsigned budget_us, uin
 	pass = mews_pass_gate(control, mews_fence_current_cpu());
 	if (atomic_load(&control->state) == MEWS_DISPOSED)
 		result = -ESHUTDOWN;
-	else if (mews_slabs_backed(&control->slabs) > target)
-		result = collect(control, end) ? give_back(control, target, end, splits) : -EAGAIN;
+	else if (mews_slabs_backed(&control->slabs) > target) {
+		anew = atomic_load(&control->keeping.trim_cpu) < control->sides.count;
+		result = collect(control, end) ? give_back(control, target, end, splits, anew) : -EAGAIN;
+	}
 	mews_pass_end(&pass);
 	return result;
 }

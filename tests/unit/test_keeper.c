@@ -22,7 +22,7 @@
 #define MANY 20000
 
 static struct mews_kernel table;
-static int64_t clock_ns;
+static int64_t clock_ns, tick_ns;
 static bool no_cpus;
 static int reports;
 static void *block[MANY];
@@ -30,6 +30,7 @@ static void *block[MANY];
 static int fake_clock(clockid_t which, struct timespec *now)
 {
 	(void)which;
+	clock_ns += tick_ns;
 	*now = (struct timespec) { clock_ns / 1000000000, clock_ns % 1000000000 };
 	return 0;
 }
@@ -69,6 +70,7 @@ static int set_up(void **state)
 	table.open = no_signs;
 	mews_kernel = &table;
 	clock_ns = 1000000000;
+	tick_ns = 0;
 	no_cpus = false;
 	threads_pin(0);
 	return 0;
@@ -89,18 +91,23 @@ static void on_report(void *context, const struct mews_report *report)
 	reports += report->kind == MEWS_REPORT_DEGRADED && strstr(report->message, "keeper");
 }
 
-static struct mews_pool *pool_of(enum mews_keeper keeper, size_t initial)
+static struct mews_pool *pool_on(enum mews_page_policy pages, enum mews_keeper keeper, size_t initial)
 {
 	struct mews_pool_config config = {
 		.size = sizeof(config), .max_blocks = 2 * MANY, .initial_blocks = initial,
 		.mode = MEWS_MODE_SERVER, .checks = MEWS_CHECKS_CHEAP, .keeper = keeper,
-		.page_policy = MEWS_PAGES_THP, /* reserved ones cannot be parted */
+		.page_policy = pages,
 		.decay_ms = DECAY, .on_report = on_report,
 	};
 	struct mews_pool *pool;
 
 	assert_int_equal(mews_pool_create(&config, &pool), 0);
 	return pool;
+}
+
+static struct mews_pool *pool_of(enum mews_keeper keeper, size_t initial)
+{
+	return pool_on(MEWS_PAGES_THP, keeper, initial); /* reserved ones cannot be parted */
 }
 
 /* The time passes; a step. Returns when the next is due. */
@@ -412,6 +419,64 @@ static void test_budget(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+#define FEW 400                 /* of one slab: eight chunks */
+#define LATE_STEPS 12
+
+static void late_steps(struct mews_pool *pool, bool by_hand, int count)
+{
+	while (count-- > 0)
+		if (by_hand) {
+			mews_pool_trim(pool, 0, 1);
+		} else {
+			mews_keeper_hasten();
+			mews_keeper_step(1);
+		}
+}
+
+/* Until it says that nothing more is to be had. */
+static bool trim_ends(struct mews_pool *pool)
+{
+	for (int calls = 0; calls < 1000; calls++)
+		if (mews_pool_trim(pool, 0, 1) == 0)
+			return true;
+	return false;
+}
+
+static void return_last(bool by_hand, int before, int after)
+{
+	struct mews_pool *pool = pool_on(MEWS_PAGES_BASE, MEWS_KEEPER_CALLER, 0);
+
+	assert_int_equal(mews_lease_many(pool, block, FEW), FEW);
+	for (int i = 1; i < FEW; i++)
+		mews_return(pool, block[i]);
+	tick_ns = 1000000; /* whoever looks at the clock finds the time up */
+	late_steps(pool, by_hand, before);
+	mews_return(pool, block[0]);
+	late_steps(pool, by_hand, after);
+	if (!by_hand) /* until there is nothing to look at */
+		for (long wait = 0, steps = 0; wait < INT_MAX && steps < 1000; steps++) {
+			clock_ns += wait * 1000000;
+			wait = mews_keeper_step(1);
+		}
+	if (by_hand) /* a trim that goes on does not look into caches again */
+		assert_true(trim_ends(pool) && trim_ends(pool));
+	assert_int_equal(stats_of(pool).backed_bytes, 0);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
+/*
+ * A slab's last block comes back before, while or after the slab goes in parts, a chunk a step. A page that
+ * lies under two chunks stays until the slab goes as a whole.
+ */
+static void test_late(void **state)
+{
+	(void)state;
+	for (int i = 0; i < LATE_STEPS * LATE_STEPS; i++) {
+		return_last(false, i / LATE_STEPS, i % LATE_STEPS);
+		return_last(true, i / LATE_STEPS, i % LATE_STEPS);
+	}
+}
+
 static void test_refused_thread(void **state)
 {
 	struct mews_pool *pool;
@@ -523,8 +588,8 @@ static void test_fork(void **state)
 		_exit(mews_pool_dispose(pool) || !keepers_become(0, &blocked) ? 3 : 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(mews_pool_dispose(pool), 0); /* first: test_thread wants no keeper left */
 	assert_int_equal(status, 0);
-	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -541,6 +606,7 @@ int main(void)
 		TEST(test_orphaned),
 		TEST(test_hasten),
 		TEST(test_budget),
+		TEST(test_late),
 		TEST(test_refused_thread),
 		TEST(test_fork),
 		TEST(test_thread),      /* last: who came after it would write what its keeper reads */

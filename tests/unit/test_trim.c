@@ -138,6 +138,36 @@ static void test_budget(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+/* Where another trim was late is nothing to a new one: what is free by now may lie above. */
+static void test_leftover(void **state)
+{
+	struct mews_trim late = { .bytes = UINT64_MAX, .end = 1, .parts = true };
+	struct mews_pool *pool = make_pool();
+	struct mews_slabs *slabs = &mews_control_of(pool)->slabs;
+	uint64_t before = stats_of(pool).backed_bytes, slab, top = 0;
+
+	(void)state;
+	for (uint32_t window = 0; window < slabs->windows; window++)
+		for (int slab = 0; slab < 9; slab++) /* the eight as a whole, the first in parts */
+			mews_slabs_trim(slabs, window, &late);
+	assert_int_equal(stats_of(pool).backed_bytes, before);
+	for (int i = 0; i < BLOCKS; i++) {
+		slab = (uint64_t)((char *)block[i] - slabs->start) >> slabs->slab_shift;
+		top = slab > top ? slab : top;
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		if ((uint64_t)((char *)block[i] - slabs->start) >> slabs->slab_shift == top) {
+			mews_return(pool, block[i]);
+			block[i] = NULL;
+		}
+	assert_int_equal(mews_pool_trim(pool, 0, 100000000), 0);
+	assert_true(stats_of(pool).backed_bytes < before);
+	for (int i = 0; i < BLOCKS; i++)
+		if (block[i])
+			mews_return(pool, block[i]);
+	assert_int_equal(mews_pool_dispose(pool), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +176,7 @@ int main(void)
 		cmocka_unit_test(test_used),
 		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_leftover),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
