@@ -159,3 +159,7 @@ mews_unit_mutant(exchange crowd-has-no-patience lib/exchange.c
 	[=[#define PATIENCE_CROWD 100]=] [=[#define PATIENCE_CROWD 2]=])
 mews_unit_mutant(exchange crowd-waits-with-each-look lib/exchange.c
 	[=[batch, !tries, error);]=] [=[batch, true, error);]=])
+mews_unit_mutant(keeper walks-from-where-it-was-late lib/shrink.c [=[!at || !gave || reached]=] [=[true || reached]=])
+mews_unit_mutant(keeper sleeps-on-what-it-collected lib/keeper.c
+	[=[mews_slabs_ready(&control->slabs, i) != look->free[0])]=] [=[!look)]=])
+mews_unit_mutant(trim goes-on-where-another-was-late lib/shrink.c [=[at = trim->anew ? 0 : at;;]=] [=[;;]=])

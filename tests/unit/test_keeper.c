@@ -420,7 +420,7 @@ static void test_budget(void **state)
 }
 
 #define FEW 400                 /* of one slab: eight chunks */
-#define LATE_STEPS 12
+#define LATE_STEPS 12           /* and all is done */
 
 static void late_steps(struct mews_pool *pool, bool by_hand, int count)
 {
@@ -471,10 +471,11 @@ static void return_last(bool by_hand, int before, int after)
 static void test_late(void **state)
 {
 	(void)state;
-	for (int i = 0; i < LATE_STEPS * LATE_STEPS; i++) {
-		return_last(false, i / LATE_STEPS, i % LATE_STEPS);
-		return_last(true, i / LATE_STEPS, i % LATE_STEPS);
-	}
+	for (int before = 0; before < LATE_STEPS; before++)
+		for (int after = 0; after < LATE_STEPS; after = 3 * after + 1) {
+			return_last(false, before, after);
+			return_last(true, before, after);
+		}
 }
 
 static void test_refused_thread(void **state)
