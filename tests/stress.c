@@ -133,7 +133,7 @@ int main(int argc, char **argv)
 	run.stress = (struct stress){ options.seconds, options.threads, options.seed,
 				      options.long_run, plant_named(options.plant), 0, run.built };
 	if (run.stress.seconds == 0)
-		run.stress.seconds = options.long_run ? 2 : 0.4;
+		run.stress.seconds = options.long_run ? 2 : 0.3;
 	printf("kind %s, seed %llu\n", kind->name, (unsigned long long)options.seed);
 	for (int round = 0; round < (run.built ? 50 : 1) && !run.found; round++)
 		each_scenario(run_chosen, &run);
