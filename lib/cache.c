@@ -2,19 +2,19 @@
 /*
  * The caches (layer 4): see cache.h. The protocol, with what goes wrong without each fence:
  *
- *   close:  base = ~0, limit = 0           empty to a lease, full to a return
+ *   close:  base = ~0, span = 0            empty to a lease, nothing of its own to a return
  *           fence(cpu)                     F1
- *           take [slots, cur); cur = slots
- *   open:   fence(cpu)                     F2
- *           base = slots, limit = slots + capacity
+ *           take [bottom, cur); cur = bottom
+ *   open:   cur = bottom                   of the capacity that it is to have
+ *           fence(cpu)                     F2
+ *           base = bottom, span = the window's
  *   rest:   as close, but nothing is taken; wake: as open, with no fence, since cur stays
- *   resize: limit = slots + capacity       with no fence, since cur stays, and the slots are there
  *
  *   Without F1:  a sequence on the CPU has read the old base and cur; the closer takes the block at
  *                cur - 8; the sequence commits, and leases the same block.
  *   Without F2:  a return starts while the cache is closed, having read the old cur (a thread that
- *                read it before `cur = slots` was visible); the cache reopens; it reads the new
- *                limit, passes, stores its block at the old cur and commits cur = old + 8: all that
+ *                read it before `cur = bottom` was visible); the cache reopens; it reads the new
+ *                span, passes, stores its block at the old cur and commits cur = old + 8: all that
  *                was taken is back in the cache, and leased twice.
  *
  * A fence aborts the sequence that runs on that CPU; preempted ones are aborted when they resume.
@@ -27,33 +27,52 @@
 
 /* Of the two pairs the one that this pool's leases go by; the other is shut since the cache is. */
 static void store_bounds(const struct mews_control *control, struct mews_cpu_cache *cache,
-			 void **base, void **limit)
+			 void **base, uintptr_t span)
 {
 	__atomic_store_n(mews_owned(control) ? &cache->owned_base : &cache->base, base,
 			 __ATOMIC_RELAXED);
-	__atomic_store_n(mews_owned(control) ? &cache->owned_limit : &cache->limit, limit,
+	__atomic_store_n(mews_owned(control) ? &cache->owned_span : &cache->span, span,
 			 __ATOMIC_RELAXED);
 }
 
 static void shut(const struct mews_control *control, struct mews_cpu_cache *cache)
 {
-	store_bounds(control, cache, (void **)~(uintptr_t)0, NULL);
+	store_bounds(control, cache, (void **)~(uintptr_t)0, 0);
+}
+
+static void **bottom_of(const struct mews_control *control, uint32_t cpu)
+{
+	/* Relaxed: who claimed the cache reads and writes it, and others for a hint. */
+	return mews_cache_bottom(mews_cache_of(control->pool, cpu),
+				 atomic_load_explicit(&control->sides.side[cpu].capacity,
+						      memory_order_relaxed));
 }
 
 static void unshut(const struct mews_control *control, uint32_t cpu)
 {
-	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-	/* Relaxed: who claimed the cache reads and writes it, and others for a hint. */
-	uint32_t capacity = atomic_load_explicit(&control->sides.side[cpu].capacity,
-						 memory_order_relaxed);
-
-	store_bounds(control, cache, cache->slots, cache->slots + capacity);
+	store_bounds(control, mews_cache_of(control->pool, cpu), bottom_of(control, cpu),
+		     control->plan.window_bytes);
 }
 
+/*
+ * Of an empty cache that is shut. More room: cur moves first, less: last, so that who counts what it holds sees
+ * one of the two change, or finds 0. Slots that are below the bottom from now on hold nothing: a word may tell
+ * one (W2).
+ */
 static void set_capacity(struct mews_control *control, uint32_t cpu, uint32_t capacity)
 {
-	/* Relaxed: as above. */
-	atomic_store_explicit(&control->sides.side[cpu].capacity, capacity, memory_order_relaxed);
+	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
+	void **bottom = mews_cache_bottom(cache, capacity);
+	void **slot = bottom_of(control, cpu);
+	bool more = bottom < slot;
+
+	if (more)
+		__atomic_store_n(&cache->cur, bottom, __ATOMIC_RELEASE);
+	for (; slot < bottom; slot++)
+		__atomic_store_n(slot, NULL, __ATOMIC_RELEASE); /* whoever reads that sees the words, too */
+	atomic_store_explicit(&control->sides.side[cpu].capacity, capacity, memory_order_release);
+	if (!more)
+		__atomic_store_n(&cache->cur, bottom, __ATOMIC_RELEASE);
 }
 
 /* C1: acquires what the last opener or closer did (C2). */
@@ -70,30 +89,34 @@ static void settle(struct mews_control *control, uint32_t cpu, uint32_t state)
 }
 
 /* The first opening: from zeros, which are closed too, to a header that is shut. */
-static void prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_cache *cache)
+static bool prepare(struct mews_control *control, uint32_t cpu, struct mews_cpu_cache *cache)
 {
 	const struct mews_plan *plan = &control->plan;
 
 	__atomic_store_n(&cache->base, (void **)~(uintptr_t)0, __ATOMIC_RELAXED);
 	__atomic_store_n(&cache->owned_base, (void **)~(uintptr_t)0, __ATOMIC_RELAXED);
-	mews_fence_cpu(cpu);
+	if (mews_fence_cpu(cpu))
+		return false;
 	cache->lo = (uintptr_t)control->slabs.start +
 		((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);
-	cache->span = plan->window_bytes;
-	__atomic_store_n(&cache->cur, cache->slots, __ATOMIC_RELAXED);
+	return true;
 }
 
-void mews_cache_open(struct mews_control *control, uint32_t cpu)
+void mews_cache_open(struct mews_control *control, uint32_t cpu, uint32_t capacity)
 {
-	if (claim(control, cpu, MEWS_CACHE_NEW))
-		prepare(control, cpu, mews_cache_of(control->pool, cpu));
-	else if (!claim(control, cpu, MEWS_CACHE_CLOSED))
+	if (claim(control, cpu, MEWS_CACHE_NEW)) {
+		if (!prepare(control, cpu, mews_cache_of(control->pool, cpu))) {
+			settle(control, cpu, MEWS_CACHE_NEW);
+			return;
+		}
+	} else if (!claim(control, cpu, MEWS_CACHE_CLOSED)) {
 		return;
+	}
+	set_capacity(control, cpu, capacity);
 	if (mews_fence_cpu(cpu)) { /* F2 */
 		settle(control, cpu, MEWS_CACHE_CLOSED);
 		return;
 	}
-	set_capacity(control, cpu, control->plan.cache_capacity);
 	unshut(control, cpu);
 	settle(control, cpu, MEWS_CACHE_OPEN);
 }
@@ -115,32 +138,24 @@ size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **block
 {
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
 	size_t count, below;
+	void **bottom;
 
 	/* One that rests has been fenced when it was shut. */
 	if (!*left && !close_open(control, cpu) && !claim(control, cpu, MEWS_CACHE_RESTING))
 		return 0;
-	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - cache->slots);
+	bottom = bottom_of(control, cpu);
+	count = (size_t)(__atomic_load_n(&cache->cur, __ATOMIC_RELAXED) - bottom);
 	below = count > MEWS_CACHE_TAKE ? count - MEWS_CACHE_TAKE : 0;
 	count -= below;
-	memcpy(blocks, cache->slots + below, count * sizeof(*blocks));
+	memcpy(blocks, bottom + below, count * sizeof(*blocks));
 	if (mews_owned(control))
 		mews_owned_settle(control, blocks, count);
 	/* W1: releases the words to who looks into a slot: see owned.c. */
-	__atomic_store_n(&cache->cur, cache->slots + below, __ATOMIC_RELEASE);
+	__atomic_store_n(&cache->cur, bottom + below, __ATOMIC_RELEASE);
 	*left = below > 0;
 	if (!*left)
 		settle(control, cpu, MEWS_CACHE_CLOSED);
 	return count;
-}
-
-bool mews_cache_resize(struct mews_control *control, uint32_t cpu, uint32_t capacity)
-{
-	if (!claim(control, cpu, MEWS_CACHE_OPEN))
-		return false;
-	set_capacity(control, cpu, capacity);
-	unshut(control, cpu);
-	settle(control, cpu, MEWS_CACHE_OPEN);
-	return true;
 }
 
 bool mews_cache_rest(struct mews_control *control, uint32_t cpu)
@@ -163,14 +178,20 @@ bool mews_cache_wake(struct mews_control *control, uint32_t cpu)
 
 size_t mews_cache_count(const struct mews_control *control, uint32_t cpu)
 {
+	const struct mews_side *side = &control->sides.side[cpu];
 	struct mews_cpu_cache *cache = mews_cache_of(control->pool, cpu);
-	void **cur;
+	void **bottom, **cur;
+	uint32_t capacity;
 
-	if (atomic_load_explicit(&control->sides.side[cpu].cache_state, memory_order_relaxed) <=
-	    MEWS_CACHE_CLOSED)
+	if (atomic_load_explicit(&side->cache_state, memory_order_relaxed) <= MEWS_CACHE_CLOSED)
 		return 0;
-	cur = __atomic_load_n(&cache->cur, __ATOMIC_RELAXED);
-	return cur > cache->slots ? (size_t)(cur - cache->slots) : 0; /* NULL while it first opens */
+	capacity = atomic_load_explicit(&side->capacity, memory_order_acquire);
+	bottom = mews_cache_bottom(cache, capacity);
+	cur = __atomic_load_n(&cache->cur, __ATOMIC_ACQUIRE);
+	/* One that gets other room is empty: see set_capacity. And NULL is no cur yet. */
+	if (atomic_load_explicit(&side->capacity, memory_order_relaxed) != capacity || cur < bottom)
+		return 0;
+	return (size_t)(cur - bottom);
 }
 
 void mews_cache_freeze(struct mews_control *control, uint32_t cpu)

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The caches (layer 4): opening, closing and resizing a CPU's cache from anywhere. What a cache is stands in
+ * The caches (layer 4): opening and closing a CPU's cache from anywhere. What a cache is stands in
  * mews/inline.h, how it is used in the sequences. Called by exchange.c and drain.c. Invariant: a
  * closed cache holds nothing.
  *
  *             sequence   open           close          count
  *   open      safe       one succeeds   one succeeds   safe
  *   close     safe       one succeeds   one succeeds   safe
- *   resize    safe       one succeeds   one succeeds   safe
  */
 #ifndef MEWS_LIB_CACHE_H
 #define MEWS_LIB_CACHE_H
 
 #include "control.h"
 
-/* Opens cpu's cache, if it is closed and no one else is at it. */
-void mews_cache_open(struct mews_control *control, uint32_t cpu);
+/* Opens cpu's cache with room for capacity blocks (<= plan->cache_most), if it is closed and no one else is at it. */
+void mews_cache_open(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 
 #define MEWS_CACHE_TAKE 504     /* blocks: what a thread with a small stack can take at a time */
 
@@ -26,13 +25,6 @@ void mews_cache_open(struct mews_control *control, uint32_t cpu);
  * closed until mews_cache_open.
  */
 size_t mews_cache_close(struct mews_control *control, uint32_t cpu, void **blocks, bool *left);
-
-/*
- * From now on, until it is closed, cpu's cache takes returns while it holds less than capacity (<=
- * plan->cache_most). False where it is not open. No fence: cur stays, and a sequence that finds the bound
- * moved between two looks begins again.
- */
-bool mews_cache_resize(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 
 /*
  * Shuts cpu's cache with what it holds, until its next operation, which wakes it: it finds all its blocks

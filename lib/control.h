@@ -3,7 +3,8 @@
  * The control block of a pool: everything behind the handle that is not a CPU's cache. Included by
  * layers 4 and 5. It lies in front of the caches, in one mapping with them:
  *
- *   control | dummy -2 | dummy -1 | cache of CPU 0 (the handle) | CPU 1 | ... | tables
+ *   control | dummy -2 | dummy -1 | cache of CPU 0 | CPU 1 | ... | tables
+ *                                            ^ its header, at its end: the handle
  *
  * Invariant: all of it is one piece of memory and the windows another, so that the last return of a
  * disposed pool frees it by two unmappings, in whatever context that return runs.
@@ -27,6 +28,7 @@
 
 #define MEWS_CONTROL_BYTES 16384
 #define MEWS_DUMMIES 2
+#define MEWS_CACHE_HEADER_AT (MEWS_CACHE_STRIDE - sizeof(struct mews_cpu_cache))
 /* No kernel is built for more CPUs: caches up to here are mapped, of zeros, so that no cpu_id is out
  * of bounds, whatever /sys says in a container. */
 #define MEWS_CPU_ID_LIMIT 8192
@@ -94,13 +96,19 @@ _Static_assert(sizeof(struct mews_control) <= MEWS_CONTROL_BYTES, "the control b
 
 static inline struct mews_control *mews_control_of(struct mews_pool *pool)
 {
-	return (struct mews_control *)((char *)pool - MEWS_DUMMIES * MEWS_CACHE_STRIDE -
-				       MEWS_CONTROL_BYTES);
+	return (struct mews_control *)((char *)pool - MEWS_CACHE_HEADER_AT -
+				       MEWS_DUMMIES * MEWS_CACHE_STRIDE - MEWS_CONTROL_BYTES);
 }
 
 static inline struct mews_cpu_cache *mews_cache_of(struct mews_pool *pool, uint32_t cpu)
 {
 	return (struct mews_cpu_cache *)((char *)pool + ((size_t)cpu << MEWS_CACHE_SHIFT));
+}
+
+/* Where a cache with room for capacity blocks begins. */
+static inline void **mews_cache_bottom(struct mews_cpu_cache *cache, uint32_t capacity)
+{
+	return (void **)cache - capacity;
 }
 
 /*

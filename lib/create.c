@@ -173,7 +173,7 @@ static void wire(struct mews_control *control, char *region, const struct layout
 	control->region = region;
 	control->region_length = layout->end;
 	control->pool = (struct mews_pool *)(region + MEWS_CONTROL_BYTES +
-					     MEWS_DUMMIES * MEWS_CACHE_STRIDE);
+					     MEWS_DUMMIES * MEWS_CACHE_STRIDE + MEWS_CACHE_HEADER_AT);
 	mews_depots_init(&control->depots, plan, region + layout->depots);
 	mews_oversize_init(&control->oversize, region + layout->oversize);
 	control->sides = (struct mews_sides) {

@@ -4,9 +4,9 @@
  * seen: somebody waits for a block, leases are sampled. The caches stay closed, so that the hit path
  * needs no check for them; blocks lie on the side stacks meanwhile, as on the fallback path.
  *
- * An operation that saw no detour may be about to open its CPU's cache, to wake it, or to change its size,
- * and who sets a detour passes over a cache that someone is at. It looks again once it is done, and
- * closes the cache if there is one now: so setting a detour waits for nobody.
+ * An operation that saw no detour may be about to open its CPU's cache, or to wake it, and who sets a detour
+ * passes over a cache that someone is at. It looks again once it is done, and closes the cache if there is
+ * one now: so setting a detour waits for nobody.
  */
 #ifndef MEWS_LIB_DETOUR_H
 #define MEWS_LIB_DETOUR_H

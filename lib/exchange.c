@@ -116,11 +116,40 @@ static void heed_detours(struct mews_control *control, uint32_t cpu)
 		mews_collect_cache(control, cpu);
 }
 
+static void open_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity)
+{
+	mews_cache_open(control, cpu, capacity);
+	heed_detours(control, cpu);
+}
+
+/*
+ * Empties a CPU's cache, and opens it with other room: where it begins says how much that is. Returns how
+ * many magazines are to leave still: one where someone else is at it, or the kernel refuses a fence.
+ */
+static size_t resize_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity)
+{
+	mews_collect_cache(control, cpu);
+	open_cache(control, cpu, capacity);
+	/* Relaxed: a hint. */
+	return atomic_load_explicit(&control->sides.side[cpu].capacity, memory_order_relaxed) != capacity;
+}
+
+#define CALM 8          /* overflows: to empty a cache for each would cost more than the room does */
+
+static bool is_calm(struct mews_side *side, bool bursts)
+{
+	/* Relaxed: a hint. */
+	uint32_t calm = bursts ? 0 : atomic_load_explicit(&side->calm, memory_order_relaxed) + 1;
+
+	atomic_store_explicit(&side->calm, calm % CALM, memory_order_relaxed);
+	return calm == CALM;
+}
+
 /*
  * How many magazines are to leave the CPU's cache. After a miss its threads lease and return in turns, more
  * than it holds: it gets room for as many again, and where it had that, what is too much is little. After
- * an overflow they return what others lease, and what circulates had better stay in L2: the room shrinks,
- * by less than what leaves. Three of its four leave then, but two where their slots can be sent ahead: a
+ * an overflow they return what others lease, and what circulates had better stay in L2: after some of
+ * those it loses that room. Three of its four leave then, but two where their slots can be sent ahead: a
  * miss there is so short that a smaller one, after which others wait less, does not cost more.
  */
 static size_t overflow_magazines(struct mews_control *control, const struct mews_pass *pass)
@@ -129,14 +158,12 @@ static size_t overflow_magazines(struct mews_control *control, const struct mews
 	/* Relaxed: hints. */
 	bool bursts = atomic_load_explicit(&pass->side->took, memory_order_relaxed);
 	uint32_t capacity = atomic_load_explicit(&pass->side->capacity, memory_order_relaxed);
+	bool calm = is_calm(pass->side, bursts);
 
 	if (bursts && capacity < plan->cache_most)
-		return mews_resize_cache(control, pass->cpu, plan->cache_most) ? 0 : 1;
-	if (!bursts && capacity > plan->cache_capacity) {
-		capacity -= plan->magazine;
-		mews_resize_cache(control, pass->cpu, capacity > plan->cache_capacity ? capacity :
-				  plan->cache_capacity);
-	}
+		return resize_cache(control, pass->cpu, plan->cache_most);
+	if (calm && capacity > plan->cache_capacity)
+		return resize_cache(control, pass->cpu, plan->cache_capacity);
 	return bursts ? 1 : control->depots.sends ? 2 : 3;
 }
 
@@ -228,8 +255,7 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 
 void mews_open_cache(struct mews_control *control, uint32_t cpu)
 {
-	mews_cache_open(control, cpu);
-	heed_detours(control, cpu);
+	open_cache(control, cpu, control->plan.cache_capacity);
 }
 
 bool mews_wake_cache(struct mews_control *control, uint32_t cpu)
@@ -239,15 +265,6 @@ bool mews_wake_cache(struct mews_control *control, uint32_t cpu)
 	if (woken)
 		heed_detours(control, cpu);
 	return woken;
-}
-
-bool mews_resize_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity)
-{
-	bool resized = mews_cache_resize(control, cpu, capacity);
-
-	if (resized)
-		heed_detours(control, cpu);
-	return resized;
 }
 
 bool mews_rest_cache(struct mews_control *control, uint32_t cpu)

@@ -43,9 +43,8 @@ void mews_send_home(struct mews_control *control, const struct mews_pass *pass, 
 /* Opens a CPU's cache, as mews_cache_open, unless there is a detour: pool.c's way to do it. */
 void mews_open_cache(struct mews_control *control, uint32_t cpu);
 
-/* Wakes a CPU's cache, rests it, or changes its size, in the same way. */
+/* Wakes a CPU's cache, or rests it, in the same way. */
 bool mews_wake_cache(struct mews_control *control, uint32_t cpu);
-bool mews_resize_cache(struct mews_control *control, uint32_t cpu, uint32_t capacity);
 bool mews_rest_cache(struct mews_control *control, uint32_t cpu);
 
 /*

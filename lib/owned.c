@@ -6,8 +6,9 @@
  *   b lies in s, as it was put there: cur is above s and s holds b whenever they are read, until b
  *     leaves. Who takes it, but for A's user, changes the word first (W1).
  *   b does not: it was leased from there, when cur stood at s; or its return had not committed yet, when
- *     cur stood at s too. To stand above s another block was put in s first, so who reads cur above s
- *     (W3) reads that one, or what came later; b itself only if its word was changed for that.
+ *     cur stood at s too. To stand above s another block was put in s first, or nothing where the cache
+ *     begins above s since (W2), so who reads cur above s (W3) reads that, or what came later; b itself
+ *     only if its word was changed for that.
  *
  * So a look that is wrong is one whose word has changed meanwhile, and the compare-and-swap after it
  * fails; what A's user does meanwhile is A's own, or the mistake of who returns a block that A returns
@@ -21,6 +22,7 @@
 _Static_assert(offsetof(struct mews_cpu_cache, cur) == 0, "stlr has no offset");
 #endif
 _Static_assert(MEWS_BLOCK_SIZE_MAX == 1 << 26, "no shift is larger");
+_Static_assert(8 * MEWS_MAGAZINE_MAX < MEWS_CACHE_SLOTS_MAX, "no slot begins a stride: 0 is no slot's half");
 _Static_assert(8192 * (uint64_t)MEWS_CACHE_STRIDE <= MEWS_WORD_SLOT, "a word holds any CPU's slots");
 
 /* Blocks are a stride apart, and more at the end of a cell: no two in one step of 2^shift. */
@@ -44,7 +46,7 @@ int mews_owned_init(struct mews_control *control, void *table)
 {
 	const struct mews_slabs *slabs = &control->slabs;
 	struct mews_words *words = (struct mews_words *)
-		((char *)control->pool - MEWS_CACHE_STRIDE + sizeof(struct mews_cpu_cache));
+		((char *)control->pool - MEWS_CACHE_STRIDE - sizeof(struct mews_words));
 	uint64_t first = index_of(control, slabs->start);
 
 	/* An index has not all bits of the address: were they to wrap within the pool, try elsewhere. */
@@ -69,10 +71,10 @@ void *mews_owned_block_at(const struct mews_control *control, uint64_t group, un
 bool mews_owned_lies(const struct mews_control *control, uint64_t word, const void *block)
 {
 	/* Half of the address: the caches span less than 4 GiB. */
-	const char *slot = (const char *)control->pool +
-		(uint32_t)((word & MEWS_WORD_SLOT) - (uintptr_t)control->pool);
+	const char *first = (const char *)control->pool - MEWS_CACHE_HEADER_AT;
+	const char *slot = first + (uint32_t)((word & MEWS_WORD_SLOT) - (uintptr_t)first);
 	const struct mews_cpu_cache *cache = (const struct mews_cpu_cache *)
-		((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1));
+		(((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1)) + MEWS_CACHE_HEADER_AT);
 
 	/* W3: acquires what was done before cur moved, or the slot was filled. 0 is no slot. */
 	return word & MEWS_WORD_SLOT &&

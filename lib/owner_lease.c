@@ -33,7 +33,7 @@ HOT void mews_owner_return(struct mews_pool *pool, struct mews_owner *owner, voi
 	if (__builtin_expect(!owner, 0) ||
 	    __builtin_expect(!mews_seq_owned_return(mews_bind_inline(pool, owner), mews_rseq_offset,
 						    block), 0))
-		mews_return_slow_1(pool, block);
+		mews_return_slow_2(pool, block);
 }
 
 /* The block on top of this CPU's cache, a moment ago; NULL where it is closed or empty. */
@@ -132,7 +132,7 @@ static void report(struct mews_control *control, uint64_t word, const void *bloc
 	mews_report(control, MEWS_REPORT_OWNER_ENDED, block, message);
 }
 
-MEWS_API void *mews_owner_lease_slow_1(struct mews_pool *pool, struct mews_owner *owner)
+MEWS_API void *mews_owner_lease_slow_2(struct mews_pool *pool, struct mews_owner *owner)
 {
 	return lease_missed(pool, owner, CALLER);
 }

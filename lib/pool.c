@@ -48,7 +48,7 @@ HOT void mews_return(struct mews_pool *pool, void *block)
 {
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_return(pool, mews_rseq_offset, block), 0))
-		mews_return_slow_1(pool, block);
+		mews_return_slow_2(pool, block);
 }
 
 /* One slow operation: its pass, the state it found, and whether it may use this CPU's cache. */
@@ -372,7 +372,7 @@ static __attribute__((noinline)) void *lease_slow_one(struct mews_control *contr
 	return lease_missed(control, &block, 1, caller) ? block : NULL;
 }
 
-MEWS_API void *mews_lease_slow_1(struct mews_pool *pool)
+MEWS_API void *mews_lease_slow_2(struct mews_pool *pool)
 {
 	return lease_slow_one(mews_control_of(pool), CALLER);
 }
@@ -528,7 +528,7 @@ void mews_slow_return(struct mews_control *control, void *const *blocks, size_t 
 		mews_release_holders(control, back);
 }
 
-MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block)
+MEWS_API void mews_return_slow_2(struct mews_pool *pool, void *block)
 {
 	struct mews_control *control = mews_control_of(pool);
 	int saved = errno;

@@ -36,7 +36,7 @@
 enum mews_cache_state {
 	MEWS_CACHE_NEW,         /* never opened: zeros, closed, and better not touched */
 	MEWS_CACHE_CLOSED,      /* its operations take the slow path; it holds nothing */
-	MEWS_CACHE_BUSY,        /* one thread opens, closes or resizes it */
+	MEWS_CACHE_BUSY,        /* one thread opens or closes it */
 	MEWS_CACHE_FROZEN,      /* shut for the time of a fork, with what it holds */
 	MEWS_CACHE_RESTING,     /* shut to see whether its CPU still wants it, with what it holds */
 	MEWS_CACHE_OPEN,
@@ -60,7 +60,8 @@ struct mews_side {
 	_Alignas(128) mews_word gate[2];
 	_Atomic uint32_t cache_state;
 	_Atomic uint32_t took;          /* the last exchange with the depot was a miss */
-	_Atomic uint32_t capacity;      /* of the CPU's cache: see mews_cache_resize */
+	_Atomic uint32_t capacity;      /* of the CPU's cache: see mews_cache_open */
+	_Atomic uint32_t calm;          /* overflows that wanted less of it than it has, one after another */
 	_Atomic uint32_t depth;         /* of its depot, after its last overflow */
 	mews_word event[MEWS_EVENTS];
 	mews_word leases;               /* while leases are sampled: see sample.h */

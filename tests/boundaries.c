@@ -276,12 +276,12 @@ static struct mews_cpu_cache *cache_of(unsigned cpu)
 	return (struct mews_cpu_cache *)((char *)lab.pool + ((size_t)cpu << MEWS_CACHE_SHIFT));
 }
 
-/* Blocks in the cache of the CPU that threads_pin(0) names. */
+/* Blocks in the cache of the CPU that threads_pin(0) names, where it is open. */
 static size_t level(unsigned cpu)
 {
 	struct mews_cpu_cache *cache = cache_of(cpu);
 
-	return cache->cur ? (size_t)(cache->cur - cache->slots) : 0;
+	return cache->cur > cache->base ? (size_t)(cache->cur - cache->base) : 0;
 }
 
 /*
@@ -360,7 +360,7 @@ static bool is_cached(const void *block)
 	struct mews_cpu_cache *cache = cache_of(threads_pin(0));
 	void **slot;
 
-	for (slot = cache->slots; slot < cache->cur; slot++)
+	for (slot = cache->base; slot < cache->cur; slot++)
 		if (*slot == block)
 			return true;
 	return false;

@@ -57,7 +57,7 @@ endfunction()
 mews_library_mutant(close-without-fence lib/cache.c [=[if (!mews_fence_cpu(cpu)) /* F1 */]=]
 	[=[if (cpu <= 1u << 30)]=] close drain signals-drain)
 mews_library_mutant(wake-as-empty lib/cache.c [=[	/* cur is as it was: a sequence that read it before is still right. */]=]
-	[=[	__atomic_store_n(&mews_cache_of(control->pool, cpu)->cur, mews_cache_of(control->pool, cpu)->slots, __ATOMIC_RELAXED);]=]
+	[=[	__atomic_store_n(&mews_cache_of(control->pool, cpu)->cur, bottom_of(control, cpu), __ATOMIC_RELAXED);]=]
 	rests)
 mews_library_mutant(refill-flags-first lib/shrink.c [=[	if (mews_place_refill(slab_start(]=]
 	[=[	flag_pages(w, from, to, FLAGS_CLEAR);
@@ -72,15 +72,11 @@ mews_library_mutant(grows-after-trims lib/grow.c
 		return (*count = 0);]=]
 	[=[	if (mews_slabs_at_limit(s) || atomic_load(&s->growing))
 		return (*count = 0);]=] stopped-within --seconds 2)
-mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks));]=]
-	[=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks)); count -= count > 1;]=] drain)
-mews_library_mutant(resize-without-claim lib/cache.c [=[	if (!claim(control, cpu, MEWS_CACHE_OPEN))
-		return false;
-	set_capacity(]=] [=[	claim(control, cpu, MEWS_CACHE_OPEN);
-	set_capacity(]=] bursts)
+mews_library_mutant(close-loses-one lib/cache.c [=[memcpy(blocks, bottom + below, count * sizeof(*blocks));]=]
+	[=[memcpy(blocks, bottom + below, count * sizeof(*blocks)); count -= count > 1;]=] drain)
 mews_library_mutant(close-takes-the-bottom lib/cache.c
-	[=[memcpy(blocks, cache->slots + below, count * sizeof(*blocks));]=]
-	[=[memcpy(blocks, cache->slots, count * sizeof(*blocks));]=] bursts)
+	[=[memcpy(blocks, bottom + below, count * sizeof(*blocks));]=]
+	[=[memcpy(blocks, bottom, count * sizeof(*blocks));]=] bursts)
 mews_library_mutant(keeps-too-much lib/exchange.c [=[mews_stash(control, hot, count);]=]
 	[=[mews_stash(control, hot, count), mews_stash(control, hot, count > 0);]=] threads)
 mews_library_mutant(record-not-ended lib/pool.c [=[mews_samples_return(&control->samples, number);]=]

@@ -14,13 +14,14 @@
 #include <sys/rseq.h>
 #include <mews/mews.h>
 
-#define MEWS_INLINE_LAYOUT 1
+#define MEWS_INLINE_LAYOUT 2
 #define MEWS_CACHE_SHIFT 13
 
 /*
- * The cache of one CPU: an array of block pointers, at pool + cpu_id * 8192. A pool's handle is the
- * address of CPU 0's. Two of zeros stand before it, for the values -1 and -2 that cpu_id has in a
- * thread without restartable sequences: empty to a lease and full to a return.
+ * The cache of one CPU: a header, at pool + cpu_id * 8192, and below it block pointers, a stack that
+ * grows towards the header and is full where it meets it. How much room it has is a matter of where
+ * it begins. A pool's handle is the address of CPU 0's header. Two of zeros stand before it, for the
+ * values -1 and -2 that cpu_id has in a thread without restartable sequences: closed.
  *
  *   who        cur                   all other fields        slots below cur
  *   sequence   on its CPU: commits   reads                   reads / writes
@@ -30,14 +31,12 @@
  * store of the operation before, and that makes a pair a third of a cycle slower than it need be.
  */
 struct mews_cpu_cache {
-	void **cur;             /* behind the top block */
-	void **limit;           /* a return at or above it finds the cache full; 0: closed */
+	void **cur;             /* behind the top block; the header's own address: full */
 	void **base;            /* a lease at or below it finds the cache empty; ~0: closed */
-	uintptr_t lo, span;     /* blocks in [lo, lo + span) belong here: this CPU's node */
-	void **owned_base;      /* base and limit of a pool whose leases have owners: there the two */
-	void **owned_limit;     /*  above stay closed, and in every other pool these (mews/owner.h) */
-	uint64_t unused;
-	void *slots[];
+	uintptr_t lo, span;     /* blocks in [lo, lo + span) belong here: this CPU's node; span 0: closed */
+	void **owned_base;      /* base and span of a pool whose leases have owners: there the two */
+	uintptr_t owned_span;   /*  above stay closed, and in every other pool these (mews/owner.h) */
+	uint64_t unused[2];
 };
 
 #if defined(__cplusplus)
@@ -45,8 +44,8 @@ extern "C" {
 #endif
 
 /* What the hit path calls when there is no hit. Not for other callers. */
-MEWS_API void *mews_lease_slow_1(struct mews_pool *pool);
-MEWS_API void mews_return_slow_1(struct mews_pool *pool, void *block);
+MEWS_API void *mews_lease_slow_2(struct mews_pool *pool);
+MEWS_API void mews_return_slow_2(struct mews_pool *pool, void *block);
 MEWS_API int mews_pool_create_layout(const struct mews_pool_config *config,
 				     struct mews_pool **pool, int layout);
 
@@ -61,7 +60,6 @@ MEWS_API int mews_pool_create_layout(const struct mews_pool_config *config,
 	[rseq] "r" (rseq), [pool] "r" (pool), [cs] "i" (8), [cpu] "i" (4),	\
 	[shift] "i" (MEWS_CACHE_SHIFT),						\
 	[cur] "i" (offsetof(struct mews_cpu_cache, cur)),			\
-	[limit] "i" (offsetof(struct mews_cpu_cache, limit)),			\
 	[base] "i" (offsetof(struct mews_cpu_cache, base)),			\
 	[lo] "i" (offsetof(struct mews_cpu_cache, lo)),				\
 	[span] "i" (offsetof(struct mews_cpu_cache, span))
@@ -106,7 +104,7 @@ static inline __attribute__((always_inline)) void *mews_lease_inline(struct mews
 	void *block = mews_seq_lease(pool, __rseq_offset);
 
 	if (__builtin_expect(!block, 0))
-		return mews_lease_slow_1(pool);
+		return mews_lease_slow_2(pool);
 	mews_tsan_acquire(block);
 	return block;
 }
@@ -117,7 +115,7 @@ static inline __attribute__((always_inline)) void mews_return_inline(struct mews
 {
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_return(pool, __rseq_offset, block), 0))
-		mews_return_slow_1(pool, block);
+		mews_return_slow_2(pool, block);
 }
 
 #endif

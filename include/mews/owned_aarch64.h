@@ -25,7 +25,7 @@ static inline __attribute__((always_inline)) uint64_t mews_word_index(uint64_t b
 #define MEWS_SEQ_OWNED_INPUTS							\
 	[words] "r" (bound.words), [by] "r" (bound.by), [key] "r" (bound.key),	\
 	[owned_base] "i" (offsetof(struct mews_cpu_cache, owned_base)),		\
-	[owned_limit] "i" (offsetof(struct mews_cpu_cache, owned_limit))
+	[owned_span] "i" (offsetof(struct mews_cpu_cache, owned_span))
 
 #define MEWS_SEQ_OWNED_LEASE(check, write)					\
 	MEWS_SEQ_BEGIN								\
@@ -122,15 +122,15 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 
 #define MEWS_SEQ_OWNED_RETURN(check)						\
 	MEWS_SEQ_BEGIN								\
-	"ldp x17, x15, [x16, %[lo]]\n\t"        /* lo, span */			\
+	"ldr x17, [x16, %[lo]]\n\t"						\
+	"ldr x15, [x16, %[owned_span]]\n\t"					\
 	"sub x17, %[block], x17\n\t"						\
 	"cmp x17, x15\n\t"							\
 	"b.lo 5f\n\t"								\
 	"b %l[elsewhere]\n"							\
 	"5:\tldr x17, [x16, %[cur]]\n\t"					\
-	"ldr x15, [x16, %[owned_limit]]\n\t"					\
-	"cmp x17, x15\n\t"							\
-	"b.lo 6f\n\t"								\
+	"cmp x17, x16\n\t"							\
+	"b.ne 6f\n\t"								\
 	"b %l[elsewhere]\n"							\
 	"6:\tlsr x14, %[block], %[by]\n\t"					\
 	"add x14, %[words], x14, lsl #3\n\t"					\

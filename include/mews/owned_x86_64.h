@@ -40,7 +40,7 @@ static inline __attribute__((always_inline)) uint64_t mews_word_index(uint64_t b
 #define MEWS_SEQ_OWNED_INPUTS							\
 	[words] "r" (bound.words), [by] "r" (bound.by), [key] "r" (bound.key),	\
 	[owned_base] "i" (offsetof(struct mews_cpu_cache, owned_base)),		\
-	[owned_limit] "i" (offsetof(struct mews_cpu_cache, owned_limit))
+	[owned_span] "i" (offsetof(struct mews_cpu_cache, owned_span))
 
 #define MEWS_SEQ_OWNED_LEASE(check, write)					\
 	MEWS_SEQ_BEGIN_IN("%%rdx")						\
@@ -143,11 +143,11 @@ mews_seq_owned_take(struct mews_bound bound, ptrdiff_t rseq)
 	MEWS_SEQ_BEGIN_IN("%%rdx")						\
 	"movq %[block], %%rax\n\t"						\
 	"subq %c[lo](%%rdx), %%rax\n\t"						\
-	"cmpq %c[span](%%rdx), %%rax\n\t"					\
+	"cmpq %c[owned_span](%%rdx), %%rax\n\t"				\
 	"jae %l[elsewhere]\n\t"							\
 	"movq %c[cur](%%rdx), %%rax\n\t"					\
-	"cmpq %c[owned_limit](%%rdx), %%rax\n\t"				\
-	"jae %l[elsewhere]\n\t"							\
+	"cmpq %%rdx, %%rax\n\t"						\
+	"je %l[elsewhere]\n\t"							\
 	"movq %[by], %%r10\n\t"							\
 	"imulq %[block], %%r10\n\t"						\
 	"shrq $26, %%r10\n\t"							\

@@ -36,7 +36,7 @@ struct mews_bound {
 	uint64_t tag;           /* = high half of a word that is not settled */
 };
 
-/* Stands behind the header of the first cache of zeros, and is all zeros in a pool without owners. */
+/* Stands before the header of the cache of zeros for -1, and is all zeros in a pool without owners. */
 struct mews_words {
 	uint64_t words, by;
 };
@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* What the hit path calls when there is no hit. Not for other callers. */
-MEWS_API void *mews_owner_lease_slow_1(struct mews_pool *pool, struct mews_owner *owner);
+MEWS_API void *mews_owner_lease_slow_2(struct mews_pool *pool, struct mews_owner *owner);
 
 #if defined(__cplusplus)
 }
@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) struct mews_bound
 mews_bind_key(struct mews_pool *pool, uint64_t key)
 {
 	const struct mews_words *words = (const struct mews_words *)
-		((const char *)pool - (1 << MEWS_CACHE_SHIFT) + sizeof(struct mews_cpu_cache));
+		((const char *)pool - (1 << MEWS_CACHE_SHIFT) - sizeof(struct mews_words));
 	struct mews_bound bound;
 
 	bound.pool = pool;
@@ -92,7 +92,7 @@ static inline __attribute__((always_inline)) void *mews_owner_lease_inline(struc
 	void *block = mews_seq_owned_lease(bound, __rseq_offset);
 
 	if (__builtin_expect(!block, 0))
-		return mews_owner_lease_slow_1(bound.pool, bound.owner);
+		return mews_owner_lease_slow_2(bound.pool, bound.owner);
 	mews_tsan_acquire(block);
 	return block;
 }
@@ -103,7 +103,7 @@ static inline __attribute__((always_inline)) void mews_owner_return_inline(struc
 {
 	mews_tsan_release(block);
 	if (__builtin_expect(!mews_seq_owned_return(bound, __rseq_offset, block), 0))
-		mews_return_slow_1(bound.pool, block);
+		mews_return_slow_2(bound.pool, block);
 }
 
 #endif

@@ -80,9 +80,9 @@ mews_seq_return(struct mews_pool *pool, ptrdiff_t rseq, void *block)
 		"cmp x17, x15\n\t"
 		"b.lo 5f\n\t"
 		"b %l[elsewhere]\n"
-		"5:\tldp x17, x15, [x16, %[cur]]\n\t"  /* cur, limit */
-		"cmp x17, x15\n\t"
-		"b.lo 6f\n\t"
+		"5:\tldr x17, [x16, %[cur]]\n\t"
+		"cmp x17, x16\n\t"
+		"b.ne 6f\n\t"
 		"b %l[elsewhere]\n"
 		"6:\tstr %[block], [x17], #8\n\t"
 		"str x17, [x16, %[cur]]\n"
@@ -147,10 +147,11 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 
 	__asm__ volatile (
 		MEWS_SEQ_BEGIN
+		"ldr x14, [x16, %[span]]\n\t"
+		"cbz x14, 7f\n\t"
 		"ldr %[to], [x16, %[cur]]\n\t"
-		"ldr %[put], [x16, %[limit]]\n\t"
-		"subs %[put], %[put], %[to]\n\t"
-		"b.ls 7f\n\t"
+		"subs %[put], x16, %[to]\n\t"
+		"b.eq 7f\n\t"
 		"lsr %[put], %[put], #3\n\t"
 		"cmp %[put], %[count]\n\t"
 		"csel %[put], %[count], %[put], hi\n\t"

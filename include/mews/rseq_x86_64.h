@@ -93,8 +93,8 @@ mews_seq_return(struct mews_pool *pool, ptrdiff_t rseq, void *block)
 		"cmpq %c[span](%%rcx), %%rax\n\t"
 		"jae %l[elsewhere]\n\t"
 		"movq %c[cur](%%rcx), %%rax\n\t"
-		"cmpq %c[limit](%%rcx), %%rax\n\t"
-		"jae %l[elsewhere]\n\t"
+		"cmpq %%rcx, %%rax\n\t"
+		"je %l[elsewhere]\n\t"
 		"movq %[block], (%%rax)\n\t"
 		"addq $8, %%rax\n\t"
 		"movq %%rax, %c[cur](%%rcx)\n"
@@ -114,7 +114,7 @@ elsewhere:
  * else; the way that clamps it (7) stands within the sequence too, since it comes back into it: the
  * kernel disarms a sequence that it interrupts outside of its range. That way reads the bound a second
  * time, and begins again where it has moved meanwhile and count fits after all: no fence comes before a
- * cache wakes, or is resized.
+ * cache wakes.
  * Eight pointers at a time; below eight one by one, since a wide load of slots that were just
  * written singly misses the store forwarding.
  */
@@ -179,7 +179,8 @@ mews_seq_lease_many(struct mews_pool *pool, ptrdiff_t rseq, void **out, size_t c
  * many: 0 also where one of them lies outside the window whose blocks this cache keeps. That is found in
  * passing: a window is aligned to its size, so the differences to its start, or-ed, show it in their high
  * bits.
- * The way that clamps (10) begins again as in mews_seq_lease_many.
+ * What was written above cur by then is nothing to anybody. But of a closed cache, whose cur or whose bottom
+ * someone may be about to move, nothing is written at all.
  */
 static inline __attribute__((always_inline)) size_t
 mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, size_t count)
@@ -189,10 +190,12 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 
 	__asm__ volatile (
 		MEWS_SEQ_BEGIN
+		"cmpq $0, %c[span](%%rcx)\n\t"
+		"je 7f\n\t"
 		"movq %c[cur](%%rcx), %[to]\n\t"
 		"movq %[count], %[put]\n\t"
 		"leaq (%[to],%[count],8), %%rax\n\t"
-		"cmpq %c[limit](%%rcx), %%rax\n\t"
+		"cmpq %%rcx, %%rax\n\t"
 		"ja 10f\n"
 		"4:\tmovq %c[lo](%%rcx), %%xmm4\n\t"
 		"punpcklqdq %%xmm4, %%xmm4\n\t"
@@ -229,12 +232,10 @@ mews_seq_return_many(struct mews_pool *pool, ptrdiff_t rseq, void *const *in, si
 		"por %%xmm0, %%xmm5\n\t"
 		"incq %%rax\n\t"
 		"jmp 6b\n"
-		"10:\tmovq %c[limit](%%rcx), %[put]\n\t"
+		"10:\tmovq %%rcx, %[put]\n\t"
 		"subq %[to], %[put]\n\t"
-		"jbe 7f\n\t"
+		"je 7f\n\t"
 		"shrq $3, %[put]\n\t"
-		"cmpq %[count], %[put]\n\t"
-		"ja 1b\n\t"
 		"jmp 4b\n"
 		"7:\txorl %k[put], %k[put]\n\t"
 		"jmp 3f\n"

@@ -11,7 +11,8 @@ enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS
 			MEWS_CACHE_RESTING, MEWS_CACHE_OPEN };
 
 struct mews_cpu_cache {
-	rl::atomic<cell *> cur, limit, base, owned_limit, owned_base;
+	rl::atomic<cell *> cur, base, owned_base;
+	rl::atomic<uintptr_t> span, owned_span;
 	cell slots[CAPACITY];
 };
 
@@ -20,7 +21,7 @@ struct mews_side {
 };
 
 struct mews_control {
-	struct { uint32_t cache_capacity; } plan;
+	struct { uint32_t window_bytes; } plan;
 	struct { mews_side side[1]; } sides;
 	mews_cpu_cache *pool;
 };
@@ -28,6 +29,12 @@ struct mews_control {
 static mews_cpu_cache *mews_cache_of(mews_cpu_cache *pool, uint32_t cpu)
 {
 	return pool + cpu;
+}
+
+/* The slots lie before the header: there cur stands where the cache is full. */
+static cell *mews_cache_bottom(mews_cpu_cache *cache, uint32_t capacity)
+{
+	return cache->slots + CAPACITY - capacity;
 }
 
 /* A pool without owners: its pair of bounds is the first. */
@@ -67,15 +74,15 @@ struct test : body {
 	{
 		cpu0 = &one;
 		one.aborted($) = 0;
-		control.plan.cache_capacity = CAPACITY;
+		control.plan.window_bytes = 1;
 		control.sides.side[0].cache_state($) = MEWS_CACHE_NEW;
 		control.sides.side[0].capacity($) = 0;
 		control.pool = &cache;
 		cache.cur($) = (cell *)NULL;
-		cache.limit($) = (cell *)NULL;
 		cache.base($) = (cell *)NULL;
-		cache.owned_limit($) = (cell *)NULL;
 		cache.owned_base($) = (cell *)NULL;
+		cache.span($) = 0;
+		cache.owned_span($) = 0;
 		for (int i = 0; i < CAPACITY; i++)
 			cache.slots[i]($) = 0;
 		for (int i = 0; i < BLOCKS; i++)
@@ -137,8 +144,10 @@ struct test : body {
 	{
 		for (;;) {
 			begin();
+			if (!cache.span.load(mo_relaxed, $))
+				return false;
 			cell *cur = cache.cur.load(mo_relaxed, $);
-			if (cur >= cache.limit.load(mo_relaxed, $))
+			if (cur == cache.slots + CAPACITY)
 				return false;
 			if (!step())
 				continue;
@@ -160,7 +169,7 @@ struct test : body {
 	{
 		if (give(number))
 			return;
-		mews_cache_open(&control, 0);
+		mews_cache_open(&control, 0, CAPACITY);
 		if (!give(number))
 			to_slab(number);
 	}
@@ -220,23 +229,24 @@ struct test : body {
 				mews_cache_wake(&control, 0);
 				return;
 			case 1:
-				mews_cache_resize(&control, 0, CAPACITY - 1);
-				mews_cache_resize(&control, 0, CAPACITY);
+				close();
+				mews_cache_open(&control, 0, CAPACITY - 1);
 				return;
 			}
 		close();
 		if (index == 2)
-			mews_cache_open(&control, 0);
+			mews_cache_open(&control, 0, CAPACITY);
 	}
 
 	void after() override
 	{
 		uint64_t all = slab($), hands = held($);
 		cell *cur = cache.cur($);
+		cell *bottom = mews_cache_bottom(&cache, control.sides.side[0].capacity($));
 
 		RL_ASSERT(!(all & hands));
 		all |= hands;
-		for (cell *slot = cache.slots; cur && slot < cur; slot++) {
+		for (cell *slot = bottom; cur && slot < cur; slot++) {
 			uintptr_t number = (*slot)($);
 
 			RL_ASSERT(number < BLOCKS && !(all >> number & 1));

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Owner words beside one CPU's cache: a thread on that CPU leases and returns as owner B, another ends
- * owner A, a third closes the cache or returns a lease of A's. A block of A's lies in the cache, one of A's
- * is out, one of B's is out. Each block is in one place at the end.
+ * owner A, a third closes the cache or returns a lease of A's. A block of A's lies in the cache, or is out of B's
+ * too; one of A's is out, leased from the slot above or, in the other case, from the first; one of B's is out.
+ * Each block is in one place at the end.
  *
  * What matters here is in which order a thread's stores arrive, which relacy does not change. So they
  * queue up: a plain one may overtake all before it, one with release none. A fence ends the queue.
  */
 enum { BLOCKS = 3, CAPACITY = 2, MEWS_CACHE_TAKE = 1, IN_CACHE = 0, OUT_OF_B = 1, OUT_OF_A = 2,
-       MEWS_GROUP_WORDS = BLOCKS };
+       MEWS_GROUP_WORDS = BLOCKS, MEWS_CACHE_HEADER_AT = 0 };
 enum mews_cache_state { MEWS_CACHE_NEW, MEWS_CACHE_CLOSED, MEWS_CACHE_BUSY, MEWS_CACHE_FROZEN,
 			MEWS_CACHE_RESTING, MEWS_CACHE_OPEN };
 
+static const uint64_t NOTHING = BLOCKS; /* in a slot; 0 is a block here */
 static const uint64_t MEWS_WORD_ENDED = 1, MEWS_WORD_SETTLED = UINT64_C(1) << 32;
 static const uint64_t MEWS_WORD_SLOT = MEWS_WORD_SETTLED - 8, MEWS_WORD_KEY = ~UINT64_C(0) << 33;
 static const uint64_t KEY_A = UINT64_C(2) << 33, KEY_B = UINT64_C(3) << 33;
@@ -19,12 +21,13 @@ static const uint64_t KEY_A = UINT64_C(2) << 33, KEY_B = UINT64_C(3) << 33;
 typedef mews_word slot_word;
 
 struct mews_cpu_cache {
-	rl::atomic<slot_word *> cur, owned_limit, owned_base;
+	rl::atomic<slot_word *> cur, owned_base;
+	rl::atomic<uintptr_t> owned_span;
 	slot_word slots[CAPACITY];
 };
 
 struct mews_control {
-	struct { uint32_t cache_capacity; } plan;
+	struct { uint32_t window_bytes; } plan;
 	struct { struct { half_word cache_state, capacity; } side[1]; } sides;
 	mews_cpu_cache *pool;
 	mews_word word[BLOCKS];
@@ -154,6 +157,11 @@ static mews_cpu_cache *mews_cache_of(mews_cpu_cache *pool, uint32_t cpu)
 	return pool + cpu;
 }
 
+static slot_word *mews_cache_bottom(mews_cpu_cache *cache, uint32_t capacity)
+{
+	return cache->slots + CAPACITY - capacity;
+}
+
 static void copy_slots(uintptr_t *to, slot_word *from, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -176,9 +184,10 @@ static uintptr_t mews_owned_block_at(const mews_control *control, uint64_t group
 	return group + i;
 }
 
-static void prepare(mews_control *control, uint32_t cpu, mews_cpu_cache *cache)
+static bool prepare(mews_control *control, uint32_t cpu, mews_cpu_cache *cache)
 {
 	RL_ASSERT(!"the cache was opened before");
+	return false;
 }
 
 static void report(mews_control *control, uint64_t word, uintptr_t block)
@@ -214,20 +223,22 @@ struct test : body {
 		one.aborted($) = 0;
 		memset(queues, 0, sizeof(queues));
 		a.key = KEY_A;
-		control.plan.cache_capacity = CAPACITY;
+		control.plan.window_bytes = 1;
 		control.sides.side[0].cache_state($) = MEWS_CACHE_OPEN;
 		control.sides.side[0].capacity($) = CAPACITY;
 		control.pool = &cache;
 		cache.owned_base($) = cache.slots;
-		cache.owned_limit($) = cache.slots + CAPACITY;
-		cache.slots[0]($) = IN_CACHE;
+		cache.owned_span($) = 1;
+		bool holds = chance(2);
+		cache.slots[0]($) = holds ? IN_CACHE : OUT_OF_A;
 		cache.slots[1]($) = OUT_OF_A;
-		cache.cur($) = cache.slots + 1;
-		control.word[IN_CACHE]($) = KEY_A | slot_of(&cache.slots[0]);
-		control.word[OUT_OF_A]($) = KEY_A | slot_of(&cache.slots[1]);
+		cache.cur($) = cache.slots + holds;
+		control.word[IN_CACHE]($) = holds ? KEY_A | slot_of(&cache.slots[0]) : KEY_B;
+		control.word[OUT_OF_A]($) = KEY_A | slot_of(&cache.slots[holds]);
 		control.word[OUT_OF_B]($) = KEY_B;
 		hand[0] = OUT_OF_B;
-		held = 1;
+		hand[1] = IN_CACHE;
+		held = holds ? 1 : 2;
 		for (int i = 0; i < BLOCKS; i++)
 			block[i]($) = 0;
 		slab($) = 0;
@@ -310,8 +321,10 @@ struct test : body {
 	{
 		for (;;) {
 			begin();
+			if (!cache.owned_span.load(mo_relaxed, $))
+				return false;
 			slot_word *cur = load_cur(&cache.cur);
-			if (cur >= cache.owned_limit.load(mo_relaxed, $) || !is_of_b(number))
+			if (cur == cache.slots + CAPACITY || !is_of_b(number))
 				return false;
 			if (writes(&control.word[number], KEY_B | slot_of(cur), mo_relaxed) &&
 			    writes(cur, number, mo_release) && commits(cur + 1, mo_release))
@@ -353,7 +366,7 @@ struct test : body {
 			for (size_t i = 0; i < count; i++)
 				to_slab(found[i]);
 		} while (left);
-		mews_cache_open(&control, 0);
+		mews_cache_open(&control, 0, CAPACITY - chance(2));
 	}
 
 	/* Lets the others go ahead by some steps. */
@@ -389,7 +402,8 @@ struct test : body {
 			RL_ASSERT(!(all >> hand[i] & 1));
 			all |= (uint64_t)1 << hand[i];
 		}
-		for (slot_word *slot = cache.slots; slot < cur; slot++) {
+		slot_word *bottom = mews_cache_bottom(&cache, control.sides.side[0].capacity($));
+		for (slot_word *slot = bottom; slot < cur; slot++) {
 			uintptr_t number = (*slot)($);
 
 			RL_ASSERT(number < BLOCKS && !(all >> number & 1));

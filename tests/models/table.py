@@ -78,33 +78,33 @@ MODELS = {
                          "while (0 && atomic_exchange(&sides->waiting, 1))")},
         20000, [("static inline ", "static ")]),
     "cache": Model(
-        {"lib/cache.c": ["store_bounds", "shut", "unshut", "set_capacity", "claim", "settle",
-                         "prepare", "mews_cache_open", "close_open", "mews_cache_close",
-                         "mews_cache_resize", "mews_cache_rest", "mews_cache_wake"]},
+        {"lib/cache.c": ["store_bounds", "shut", "bottom_of", "unshut", "set_capacity", "claim",
+                         "settle", "prepare", "mews_cache_open", "close_open", "mews_cache_close",
+                         "mews_cache_rest", "mews_cache_wake"]},
         {"open-without-fence": ("if (mews_fence_cpu(cpu)) { /* F2 */", "if (0) {"),
          "close-without-fence": ("if (!mews_fence_cpu(cpu)) /* F1 */", "if (1)"),
-         "prepare-without-fence": ("\tmews_fence_cpu(cpu);\n", ""),
-         "close-leaves-base": ("(cell *)~(uintptr_t)0, NULL", "cache->slots, NULL"),
-         "close-leaves-limit": ("(cell *)~(uintptr_t)0, NULL",
-                                "(cell *)~(uintptr_t)0, cache->slots + CAPACITY"),
+         "prepare-without-fence": ("\tif (mews_fence_cpu(cpu))\n\t\treturn false;\n", ""),
+         "close-leaves-base": ("(cell *)~(uintptr_t)0, 0)", "cache->slots, 0)"),
+         "close-leaves-span": ("(cell *)~(uintptr_t)0, 0)", "(cell *)~(uintptr_t)0, 1)"),
          "fence-before-close": ("shut(control, mews_cache_of(control->pool, cpu));\n"
                                 "\tif (!mews_fence_cpu(cpu)) /* F1 */",
                                 "if (!mews_fence_cpu(cpu) &&\n"
                                 "\t    (shut(control, mews_cache_of(control->pool, cpu)), 1))"),
          "left-to-others": ("\tif (!*left)\n\t\tsettle", "\tsettle"),
-         "resize-without-claim": ("if (!claim(control, cpu, MEWS_CACHE_OPEN))\n"
-                                  "\t\treturn false;\n\tset_capacity",
-                                  "set_capacity"),
+         "cur-after-the-fence": (
+            "\tset_capacity(control, cpu, capacity);\n"
+            "\tif (mews_fence_cpu(cpu)) { /* F2 */",
+            "\tif (mews_fence_cpu(cpu) || (set_capacity(control, cpu, capacity), 0)) {"),
          "settle-relaxed": ("memory_order_release", "memory_order_relaxed"),
          "claim-relaxed": ("MEWS_CACHE_BUSY, memory_order_acquire", "MEWS_CACHE_BUSY, memory_order_relaxed")},
         40000,
         [("void **blocks", "uintptr_t *blocks"), ("void **", "cell *"),
          ("const struct mews_plan *plan = &control->plan;\n", ""),
-         ("cache->lo = (uintptr_t)control->slabs.start +\n"
-          "\t\t((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);\n"
-          "\tcache->span = plan->window_bytes;\n", ""),
-         ("memcpy(blocks, cache->slots + below, count * sizeof(*blocks))",
-          "copy_out(blocks, cache->slots + below, count)")]),
+         ("\tcache->lo = (uintptr_t)control->slabs.start +\n"
+          "\t\t((uintptr_t)plan->cpu_window[cpu] << plan->window_shift);\n", ""),
+         ("__atomic_store_n(slot, NULL, __ATOMIC_RELEASE)", "(*slot)($) = 0"),
+         ("memcpy(blocks, bottom + below, count * sizeof(*blocks))",
+          "copy_out(blocks, bottom + below, count)")]),
     "notice": Model(
         {"lib/tagstack.h": STACK},
         {"push-not-consistent": ("memory_order_seq_cst, memory_order_acquire",
@@ -143,8 +143,8 @@ MODELS = {
     "owned": Model(
         {"lib/owned.h": ["mews_owned_settled"],
          "lib/owned.c": ["mews_owned_lies", "mews_owned_out", "mews_owned_settle"],
-         "lib/cache.c": ["store_bounds", "shut", "unshut", "set_capacity", "claim", "settle",
-                         "mews_cache_open", "close_open", "mews_cache_close"],
+         "lib/cache.c": ["store_bounds", "shut", "bottom_of", "unshut", "set_capacity", "claim",
+                         "settle", "mews_cache_open", "close_open", "mews_cache_close"],
          "lib/owner_lease.c": ["take_back"], "lib/owner_group.c": ["end_lease", "walk_words"]},
         {"lease-not-released": ("commits(cur - 1, mo_release)", "commits(cur - 1, mo_relaxed)"),
          "slot-not-released": ("writes(cur, number, mo_release)", "writes(cur, number, mo_relaxed)"),
@@ -158,8 +158,11 @@ MODELS = {
             "\t\t\t\twrites(&control.word[*number], KEY_B | slot_of(cur - 1), mo_relaxed);\n"
             "\t\t\t\treturn true;\n"
             "\t\t\t}"),
-         "close-not-released": ("store_cur(&cache->cur, cache->slots + below, mo_release)",
-                                "store_cur(&cache->cur, cache->slots + below, mo_relaxed)"),
+         "close-not-released": ("store_cur(&cache->cur, bottom + below, mo_release)",
+                                "store_cur(&cache->cur, bottom + below, mo_relaxed)"),
+         "stale-below-the-bottom": ("store_word(slot, NOTHING, mo_release);", ";"),
+         "bottom-not-released": ("store_cur(&cache->cur, bottom, mo_release)",
+                                 "store_cur(&cache->cur, bottom, mo_relaxed)"),
          "close-does-not-settle": ("mews_owned_settle(control, blocks, count);", ""),
          "slot-not-looked-at": (" &&\n\t       (uintptr_t)__atomic_load_n((slot_word *)slot, "
                                 "__ATOMIC_ACQUIRE) == block", ""),
@@ -175,19 +178,23 @@ MODELS = {
          ("void *const *blocks", "const uintptr_t *blocks"), ("void **blocks", "uintptr_t *blocks"),
          ("const void *block", "uintptr_t block"), ("void *block", "uintptr_t block"),
          ("(const struct mews_cpu_cache *)\n"
-          "\t\t((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1))", "control->pool"),
+          "\t\t(((uintptr_t)slot & ~(uintptr_t)(MEWS_CACHE_STRIDE - 1)) + MEWS_CACHE_HEADER_AT)",
+          "control->pool"),
          ("__atomic_load_n((void *const *)slot,",
           "(uintptr_t)__atomic_load_n((slot_word *)slot,"),
          ("mews_owned(control) ? &cache->owned_base : &cache->base", "&cache->owned_base"),
-         ("mews_owned(control) ? &cache->owned_limit : &cache->limit", "&cache->owned_limit"),
+         ("mews_owned(control) ? &cache->owned_span : &cache->span", "&cache->owned_span"),
          ("void **", "slot_word *"), ("if (mews_owned(control))\n\t\t", ""),
-         ("memcpy(blocks, cache->slots + below, count * sizeof(*blocks))",
-          "copy_slots(blocks, cache->slots + below, count)"),
+         ("__atomic_store_n(slot, NULL, __ATOMIC_RELEASE)", "store_word(slot, NOTHING, mo_release)"),
+         ("__atomic_store_n(&cache->cur, bottom, __ATOMIC_RELEASE)",
+          "store_cur(&cache->cur, bottom, mo_release)"),
+         ("memcpy(blocks, bottom + below, count * sizeof(*blocks))",
+          "copy_slots(blocks, bottom + below, count)"),
          ("atomic_store_explicit(word, mews_owned_settled(seen), memory_order_relaxed)",
           "store_word(word, mews_owned_settled(seen), mo_relaxed)"),
          ("atomic_store_explicit(&control->sides.side[cpu].cache_state",
           "flush(rl::thread_index());\n"
           "\tatomic_store_explicit(&control->sides.side[cpu].cache_state"),
-         ("__atomic_store_n(&cache->cur, cache->slots + below, __ATOMIC_RELEASE)",
-          "store_cur(&cache->cur, cache->slots + below, mo_release)")]),
+         ("__atomic_store_n(&cache->cur, bottom + below, __ATOMIC_RELEASE)",
+          "store_cur(&cache->cur, bottom + below, mo_release)")]),
 }

@@ -139,27 +139,29 @@ static void walk_cache(struct walk *walk, uint32_t cpu)
 {
 	struct mews_cpu_cache *cache = mews_cache_of(walk->control->pool, cpu);
 	uint32_t state = atomic_load(&walk->control->sides.side[cpu].cache_state);
-	size_t count = cache->cur ? (size_t)(cache->cur - cache->slots) : 0;
 	uint32_t capacity = atomic_load(&walk->control->sides.side[cpu].capacity);
+	void **bottom = mews_cache_bottom(cache, capacity);
+	size_t count = cache->cur ? (size_t)(cache->cur - bottom) : 0;
 	bool owned = walk->control->words != NULL;
 
-	if (count > walk->plan->cache_most)
-		wrong(walk, "cache of CPU %u: cur stands at slot %zd of %u", cpu, (ssize_t)count,
-		      walk->plan->cache_most);
+	if (count > capacity) {
+		wrong(walk, "cache of CPU %u: cur stands at slot %zd of %u", cpu, (ssize_t)count, capacity);
+		return;
+	}
 	if (state == MEWS_CACHE_BUSY || (state == MEWS_CACHE_CLOSED && count))
 		wrong(walk, "cache of CPU %u: %zu blocks in state %u", cpu, count, state);
 	if (state == MEWS_CACHE_OPEN && (capacity < walk->plan->cache_capacity ||
 	    capacity > walk->plan->cache_most))
 		wrong(walk, "cache of CPU %u has room for %u blocks", cpu, capacity);
-	if (state == MEWS_CACHE_OPEN && ((owned ? cache->owned_base : cache->base) != cache->slots ||
-	    (owned ? cache->owned_limit : cache->limit) != cache->slots + capacity))
+	if (state == MEWS_CACHE_OPEN && ((owned ? cache->owned_base : cache->base) != bottom ||
+	    (owned ? cache->owned_span : cache->span) != walk->plan->window_bytes))
 		wrong(walk, "cache of CPU %u is open with wrong bounds", cpu);
 	if (state == MEWS_CACHE_OPEN && atomic_load(&walk->control->detours))
 		wrong(walk, "cache of CPU %u is open, though each operation must be seen", cpu);
 	for (size_t i = 0; i < count; i++) {
-		if ((uintptr_t)cache->slots[i] - cache->lo >= cache->span)
-			wrong(walk, "cache of CPU %u holds %p of another node", cpu, cache->slots[i]);
-		meet_pointer(walk, cache->slots[i], (struct where){ CACHE, (uint16_t)cpu });
+		if ((uintptr_t)bottom[i] - cache->lo >= walk->plan->window_bytes)
+			wrong(walk, "cache of CPU %u holds %p of another node", cpu, bottom[i]);
+		meet_pointer(walk, bottom[i], (struct where){ CACHE, (uint16_t)cpu });
 	}
 	walk->result->cached += count;
 }

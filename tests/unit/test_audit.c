@@ -147,21 +147,20 @@ static struct mews_cpu_cache *some_cache(void)
 static void test_caches(void **state)
 {
 	struct mews_cpu_cache *cache = some_cache();
-	void *kept = cache->slots[0];
-	void **cur = cache->cur;
+	void **bottom = cache->base, **cur = cache->cur, *kept = bottom[0];
 
 	(void)state;
-	cache->slots[0] = cache->slots[1];
+	bottom[0] = bottom[1];
 	assert_found("in the cache of CPU");
-	cache->slots[0] = kept;
+	bottom[0] = kept;
 	cache->cur--;
 	assert_found("is lost");
-	cache->cur = cache->slots + 5000;
+	cache->cur = bottom + 5000;
 	assert_found("cur stands at");
 	cache->cur = cur;
-	cache->limit++;
+	cache->span--;
 	assert_found("wrong bounds");
-	cache->limit--;
+	cache->span++;
 	assert_sound();
 }
 

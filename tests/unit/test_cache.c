@@ -61,9 +61,14 @@ static void test_open_by_use(void **state)
 
 	(void)state;
 	assert_int_equal(state_of(), MEWS_CACHE_OPEN);
-	assert_ptr_equal(cache->base, cache->slots);
-	assert_ptr_equal(cache->limit, cache->slots + control->plan.cache_capacity);
+	assert_ptr_equal(cache->base, mews_cache_bottom(cache, control->plan.cache_capacity));
+	assert_int_equal(cache->span, control->plan.window_bytes);
 	assert_true(mews_cache_count(control, cpu) > 0);
+}
+
+static void open_cache(void)
+{
+	mews_cache_open(control, cpu, control->plan.cache_capacity);
 }
 
 static size_t close_cache(void **blocks)
@@ -91,8 +96,8 @@ static void test_close_takes_all(void **state)
 	assert_int_equal(mews_seq_return(pool, __rseq_offset, blocks[0]), 0);
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, 1), 0);
 	assert_int_equal(close_cache(blocks + before), 0);
-	mews_cache_open(control, cpu);
-	mews_cache_open(control, cpu);
+	open_cache();
+	open_cache();
 	assert_int_equal(state_of(), MEWS_CACHE_OPEN);
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, before), before);
 }
@@ -107,7 +112,7 @@ static void test_bounds(void **state)
 	(void)state;
 	got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 1 - had);
 	assert_int_equal(got, capacity + 1);
-	mews_cache_open(control, cpu);
+	open_cache();
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, capacity - 1),
 			 capacity - 1);
 	assert_true(mews_seq_return(pool, __rseq_offset, blocks[capacity - 1]));
@@ -129,7 +134,7 @@ static void test_partial_bulk(void **state)
 	size_t got = had + mews_slabs_take(&control->slabs, 0, blocks + had, capacity + 5 - had);
 
 	(void)state;
-	mews_cache_open(control, cpu);
+	open_cache();
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks, 3), 3);
 	assert_int_equal(mews_seq_return_many(pool, __rseq_offset, blocks + 3, got - 3), capacity - 3);
 	assert_int_equal(mews_cache_count(control, cpu), capacity);
@@ -155,7 +160,9 @@ static uint64_t burst(size_t count)
 
 static uint32_t capacity_of(void)
 {
-	return (uint32_t)(mews_cache_of(pool, cpu)->limit - mews_cache_of(pool, cpu)->slots);
+	struct mews_cpu_cache *cache = mews_cache_of(pool, cpu);
+
+	return (uint32_t)((void **)cache - cache->base);
 }
 
 /*
@@ -183,10 +190,9 @@ static void test_bursts(void **state)
 	count = close_cache(blocks);
 	assert_in_range(count, most - control->plan.magazine, most);
 	assert_int_equal(state_of(), MEWS_CACHE_CLOSED);
-	assert_false(mews_cache_resize(control, cpu, most));
 	assert_null(mews_seq_lease(pool, __rseq_offset));
 	assert_int_equal(mews_seq_return(pool, __rseq_offset, blocks[0]), 0);
-	mews_cache_open(control, cpu);
+	open_cache();
 	assert_int_equal(capacity_of(), capacity);
 	mews_slabs_put(&control->slabs, blocks, count, NULL, NULL);
 }
@@ -203,7 +209,7 @@ static void test_bulk_opens(void **state)
 		mews_slabs_put(&control->slabs, blocks, close_cache(blocks), NULL, NULL);
 		assert_int_equal(mews_lease_many(pool, blocks, count), count);
 		if (rests) {
-			mews_cache_open(control, cpu);
+			open_cache();
 			assert_true(mews_cache_rest(control, cpu));
 		}
 		mews_return_many(pool, blocks, count);
@@ -246,6 +252,8 @@ static void test_sent(void **state)
 
 	(void)state;
 	burst(4 * MEWS_CACHE_SLOTS_MAX);
+	mews_collect_cache(control, cpu);
+	open_cache();
 	mews_collect_depot(control, depot, UINT32_MAX);
 	atomic_store(took, 0);
 	control->depots.sends = true;
@@ -275,15 +283,9 @@ static _Atomic bool stop;
 
 static void *move_bounds(void *unused)
 {
-	uint32_t capacity = control->plan.cache_capacity, most = control->plan.cache_most;
-
 	(void)unused;
 	threads_pin(1);
 	while (!atomic_load(&stop)) {
-		for (int i = 0; i < 20; i++) {
-			mews_cache_resize(control, cpu, most);
-			mews_cache_resize(control, cpu, capacity);
-		}
 		mews_cache_rest(control, cpu);
 		mews_cache_wake(control, cpu);
 	}
@@ -291,8 +293,8 @@ static void *move_bounds(void *unused)
 }
 
 /*
- * A cache that is resized, or that wakes, while its CPU is in the midst of a bulk sequence, by its upper
- * bound or its lower one: whatever bound that reads, it moves no more than it was asked for.
+ * A cache that wakes while its CPU is in the midst of a bulk sequence: whichever bound that reads, it moves no
+ * more than it was asked for.
  */
 static void test_bounds_that_move(void **state)
 {
@@ -304,7 +306,7 @@ static void test_bounds_that_move(void **state)
 	(void)state;
 	n += mews_slabs_take(&control->slabs, 0, held + n, all - n);
 	assert_int_equal(n, all);
-	mews_cache_open(control, cpu);
+	open_cache();
 	atomic_store(&stop, false);
 	assert_int_equal(pthread_create(&other, NULL, move_bounds, NULL), 0);
 	for (n -= mews_seq_return_many(pool, __rseq_offset, held + AT_ONCE, n - AT_ONCE);
@@ -323,7 +325,7 @@ static void test_bounds_that_move(void **state)
 	n += close_cache(held + n);
 	assert_int_equal(n, all);
 	mews_slabs_put(&control->slabs, held, n, NULL, NULL);
-	mews_cache_open(control, cpu);
+	open_cache();
 }
 
 int main(void)

@@ -76,8 +76,8 @@ static void test_detour_around_an_empty_cache(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
-/* Who sets a detour passes over a cache that is being resized: then who resizes it closes it. */
-static void test_detour_beside_a_resize(void **state)
+/* Who sets a detour passes over a cache that someone is at: then who wakes it closes it. */
+static void test_detour_beside_a_wake(void **state)
 {
 	struct mews_pool_config config = { .size = sizeof(config), .max_blocks = 100 * BLOCKS,
 					   .decay_ms = MEWS_DECAY_NEVER };
@@ -96,8 +96,8 @@ static void test_detour_beside_a_resize(void **state)
 	if (cpu < control->sides.count) {
 		atomic_store(&control->sides.side[cpu].cache_state, MEWS_CACHE_BUSY);
 		mews_detour_begin(control, MEWS_DETOUR_WAIT);
-		atomic_store(&control->sides.side[cpu].cache_state, MEWS_CACHE_OPEN);
-		assert_true(mews_resize_cache(control, cpu, control->plan.cache_most));
+		atomic_store(&control->sides.side[cpu].cache_state, MEWS_CACHE_RESTING);
+		assert_true(mews_wake_cache(control, cpu));
 		assert_int_equal(atomic_load(&control->sides.side[cpu].cache_state), MEWS_CACHE_CLOSED);
 		assert_int_equal(stats_of(pool).cached, 0);
 		mews_detour_end(control, MEWS_DETOUR_WAIT);
@@ -110,7 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_detour),
 		cmocka_unit_test(test_detour_around_an_empty_cache),
-		cmocka_unit_test(test_detour_beside_a_resize),
+		cmocka_unit_test(test_detour_beside_a_wake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
