@@ -138,25 +138,29 @@ static void test_budget(void **state)
 	assert_int_equal(mews_pool_dispose(pool), 0);
 }
 
+static uint64_t slab_of(const struct mews_slabs *slabs, const void *block)
+{
+	return (uint64_t)((const char *)block - slabs->start) >> slabs->slab_shift;
+}
+
 /* Where another trim was late is nothing to a new one: what is free by now may lie above. */
 static void test_leftover(void **state)
 {
 	struct mews_trim late = { .bytes = UINT64_MAX, .end = 1, .parts = true };
 	struct mews_pool *pool = make_pool();
 	struct mews_slabs *slabs = &mews_control_of(pool)->slabs;
-	uint64_t before = stats_of(pool).backed_bytes, slab, top = 0;
+	uint64_t before = stats_of(pool).backed_bytes, top = 0;
 
 	(void)state;
 	for (uint32_t window = 0; window < slabs->windows; window++)
-		for (int slab = 0; slab < 9; slab++) /* the eight as a whole, the first in parts */
+		for (int call = 0; call < 9; call++) /* the eight slabs as a whole, the first in parts */
 			mews_slabs_trim(slabs, window, &late);
 	assert_int_equal(stats_of(pool).backed_bytes, before);
-	for (int i = 0; i < BLOCKS; i++) {
-		slab = (uint64_t)((char *)block[i] - slabs->start) >> slabs->slab_shift;
-		top = slab > top ? slab : top;
-	}
 	for (int i = 0; i < BLOCKS; i++)
-		if ((uint64_t)((char *)block[i] - slabs->start) >> slabs->slab_shift == top) {
+		if (slab_of(slabs, block[i]) > top)
+			top = slab_of(slabs, block[i]);
+	for (int i = 0; i < BLOCKS; i++)
+		if (slab_of(slabs, block[i]) == top) {
 			mews_return(pool, block[i]);
 			block[i] = NULL;
 		}
