@@ -20,10 +20,11 @@
 #define CHAIN_ROUNDS 40
 #define CHAIN_CYCLES 4000.0     /* rounds times the additions in one round */
 #define STEADY 0.02
+#define SAME_WIDTH 0.005
 #define CHAINS_ROUNDS 75
 #define CHAINS_ADDITIONS 12000.0 /* rounds times the additions in one round */
 #define ALONE 0.93              /* of the best width; a core that is shared has 0.5 to 0.88 of it */
-#define LOOKS 8000              /* for the best width, 20 ms */
+#define LOOKS 20000             /* for the best width, 50 ms */
 
 static const struct {
 	uint32_t type;
@@ -85,9 +86,14 @@ static double width(double ticks_a_cycle)
 	return CHAINS_ADDITIONS * ticks_a_cycle / (double)(perf_tick_fenced() - start - cost);
 }
 
+static bool is_near(double a, double b, double tolerance)
+{
+	return fabs(a - b) <= tolerance * a;
+}
+
 static bool agree(const struct perf_look *before, const struct perf_look *after)
 {
-	return fabs(before->ticks_a_cycle - after->ticks_a_cycle) <= STEADY * before->ticks_a_cycle;
+	return is_near(before->ticks_a_cycle, after->ticks_a_cycle, STEADY);
 }
 
 struct perf_look perf_look(void)
@@ -100,20 +106,25 @@ struct perf_look perf_look(void)
 
 struct perf_widest perf_widest;
 
-/* Relaxed: what another thread found a moment ago makes no difference. */
-static bool is_alone(struct perf_widest *widest, double width)
+/* A calibration that was disturbed makes the core look wider than any is, but no two of them as wide. */
+static void widen(struct perf_widest *widest, const struct perf_look *before, const struct perf_look *after)
 {
-	double best = atomic_load_explicit(&widest->width, memory_order_relaxed);
+	double width = fmin(before->width, after->width);
 
-	if (width > best)
+	/* Relaxed: what another thread found a moment ago makes no difference. */
+	if (width > atomic_load_explicit(&widest->width, memory_order_relaxed) &&
+	    is_near(before->width, after->width, SAME_WIDTH))
 		atomic_store_explicit(&widest->width, width, memory_order_relaxed);
-	return width >= ALONE * best;
 }
 
 bool perf_alone_between(struct perf_widest *widest, const struct perf_look *before,
 			const struct perf_look *after)
 {
-	return agree(before, after) && is_alone(widest, fmin(before->width, after->width));
+	if (!agree(before, after))
+		return false;
+	widen(widest, before, after);
+	return fmin(before->width, after->width) >=
+	       ALONE * atomic_load_explicit(&widest->width, memory_order_relaxed);
 }
 
 void perf_look_around(struct perf_widest *widest)

@@ -57,7 +57,7 @@ struct perf_widest {
 	_Atomic double width;
 };
 
-/* Finds the widest by looking around for 20 ms: a neighbour rests for a millisecond now and then. */
+/* Finds the widest by looking around for 50 ms: a neighbour rests for a millisecond now and then. */
 void perf_look_around(struct perf_widest *widest);
 
 /* Whether nobody used the core's other half, nor moved its clock, at both looks. Any thread. */

@@ -16,6 +16,9 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define HUGE ((size_t)2 << 20)
+#define PARTS 25        /* of what grows */
+
 struct filled {
 	struct perf_run *run;
 	const struct perf_backend *backend;
@@ -64,30 +67,57 @@ static void populate(char *memory, size_t bytes)
 		touch(memory, bytes, 4096);
 }
 
-/*
- * The limit of growth: what the kernel takes to back so many blocks with huge pages where it has them, one
- * at a time, and the first touch of each block right after, at the bare array's places, which spread over
- * the sets of the caches. CPU ns a block; 0 where there is no memory.
- */
-static double kernel_alone(const struct filled *filled)
-{
-	const size_t step = 2u << 20, stride = perf_arena_stride_of(filled->local.block_size);
-	size_t bytes = (filled->count * stride + 2 * step) & ~(step - 1), at;
-	char *all = mmap(NULL, bytes + step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *memory = all + (-(uintptr_t)all & (step - 1));
-	double ns;
+/* Memory that nothing backs yet, in huge pages where the kernel has them; NULL where there is none. */
+struct mapping {
+	char *all, *memory;
+	size_t bytes;           /* of memory, which begins at a huge page */
+};
 
-	if (all == MAP_FAILED)
-		return 0;
-	(void)madvise(memory, bytes, MADV_HUGEPAGE);
-	ns = perf_cpu_ns(false);
-	for (at = 0; at < bytes; at += step) {
-		populate(memory + at, step);
-		touch(memory + at, step, stride);
+static bool map(struct mapping *mapping, size_t bytes)
+{
+	mapping->bytes = bytes;
+	mapping->all = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mapping->all == MAP_FAILED)
+		return false;
+	mapping->memory = mapping->all + (-(uintptr_t)mapping->all & (HUGE - 1));
+	(void)madvise(mapping->memory, bytes, MADV_HUGEPAGE);
+	return true;
+}
+
+static void unmap(const struct mapping *mapping)
+{
+	munmap(mapping->all, mapping->bytes + HUGE);
+}
+
+/*
+ * The first time that a virtual machine touches a page its host has to find one, which may take twenty times as
+ * long and is not the allocator's: as much as the pool and its limit will take is backed, and given back.
+ */
+static bool warm_host(size_t bytes)
+{
+	struct mapping mapping;
+
+	if (!map(&mapping, bytes))
+		return false;
+	populate(mapping.memory, bytes);
+	unmap(&mapping);
+	return true;
+}
+
+/*
+ * The limit of growth: what the kernel takes to back a part with huge pages where it has them, one at a time,
+ * and the first touch of each block right after, at the bare array's places, which spread over the sets of the
+ * caches. CPU ns.
+ */
+static double kernel_alone(const struct filled *filled, char *memory, size_t bytes)
+{
+	double ns = perf_cpu_ns(false);
+
+	for (size_t at = 0; at < bytes; at += HUGE) {
+		populate(memory + at, HUGE);
+		touch(memory + at, HUGE, perf_arena_stride_of(filled->local.block_size));
 	}
-	ns = perf_cpu_ns(false) - ns;
-	munmap(all, bytes + step);
-	return ns / (double)filled->count;
+	return perf_cpu_ns(false) - ns;
 }
 
 /*
@@ -103,36 +133,71 @@ static void touch_alone(const struct filled *filled)
 	perf_counter(filled->run, "ns_touch", (perf_cpu_ns(false) - ns) / (double)filled->count);
 }
 
-/*
- * The second time: the first one makes a virtual machine's host back the pages, which may take twenty times
- * as long and is not the allocator's.
- */
-static double kernel_alone_again(const struct filled *filled)
+/* The next blocks; CPU ns. */
+static double fill(struct filled *filled, uint64_t from, uint64_t count)
 {
-	kernel_alone(filled);
-	return kernel_alone(filled);
+	struct perf_local local = filled->local;
+	double ns = perf_cpu_ns(false);
+
+	local.block += from;
+	filled->backend->fill(&local, count);
+	return perf_cpu_ns(false) - ns;
 }
 
-/* The limit is measured before and after: others take a part of the memory's bandwidth now and then. */
+static void report_growth(struct filled *filled, double ns)
+{
+	perf_seconds(filled->run, ns / 1e9);
+	perf_counter(filled->run, "ns", ns / (double)filled->count);
+	give_all(filled);
+}
+
+/*
+ * The pool and its limit grow in turns, by PARTS, since others take a part of the memory's bandwidth now and
+ * then. Neither gives anything back meanwhile: a page that was zeroed a moment ago is sooner zeroed.
+ */
+static void grow(struct filled *filled, const struct mapping *limit)
+{
+	const double blocks = (double)limit->bytes / (double)perf_arena_stride_of(filled->local.block_size);
+	const uint64_t part = filled->count / PARTS;
+	double ns = 0, kernel = 0;
+
+	for (uint64_t i = 0; i < PARTS; i++) {
+		kernel += kernel_alone(filled, limit->memory + i * (limit->bytes / PARTS), limit->bytes / PARTS);
+		ns += fill(filled, i * part, part);
+	}
+	perf_counter(filled->run, "ns_kernel", kernel / blocks);
+	perf_counter(filled->run, "ratio", ns / (double)filled->count / (kernel / blocks));
+	report_growth(filled, ns);
+}
+
 static void *growth_thread(void *arg)
 {
 	struct filled *filled = arg;
-	double ns, kernel = kernel_alone_again(filled);
+	const size_t bytes = filled->count * perf_arena_stride_of(filled->local.block_size);
+	const size_t part = (bytes / PARTS + HUGE - 1) & ~(HUGE - 1);
+	struct mapping limit;
+
+	if (!warm_host(3 * PARTS * part) || !map(&limit, PARTS * part)) {
+		perf_skip(filled->run, "no memory for the limit");
+		return NULL;
+	}
+	filled->backend->enter();
+	while (perf_next(filled->run))
+		grow(filled, &limit);
+	filled->backend->leave();
+	unmap(&limit);
+	return NULL;
+}
+
+static void *reserved_thread(void *arg)
+{
+	struct filled *filled = arg;
 
 	if (filled->reserved)
 		touch_alone(filled);
 	filled->backend->enter();
-	while (perf_next(filled->run)) {
-		ns = perf_cpu_ns(false);
-		filled->backend->fill(&filled->local, filled->count);
-		ns = (perf_cpu_ns(false) - ns) / (double)filled->count;
-		kernel = (kernel + kernel_alone_again(filled)) / 2;
-		perf_seconds(filled->run, ns * (double)filled->count / 1e9);
-		perf_counter(filled->run, "ns", ns);
-		perf_counter(filled->run, "ns_kernel", kernel);
-		perf_counter(filled->run, "ratio", kernel > 0 ? ns / kernel : 0);
-		give_all(filled);
-	}
+	while (perf_next(filled->run))
+		report_growth(filled, fill(filled, 0, filled->count));
 	filled->backend->leave();
 	return NULL;
 }
@@ -154,7 +219,7 @@ static void run_reserved(struct perf_run *run, const void *closure)
 
 	if (reserved)
 		populate(reserved, count * perf_arena_stride());
-	on_thread(run, backend, problem, reserved, growth_thread);
+	on_thread(run, backend, problem, reserved, reserved_thread);
 	perf_arena_close();
 }
 

@@ -10,7 +10,7 @@
 #include "shim.h"
 
 /*
- * Runs loop in batches of about 20 us on a thread of its own (so that no allocator takes a short
+ * Runs loop in batches of about 5 us on a thread of its own (so that no allocator takes a short
  * cut for programs with one thread), one batch for each perf_next. Reports the medians of one
  * block's lease and return: cycles, ns, and what perf_event counts.
  */
@@ -19,6 +19,12 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 
 /* The same without a report, on the caller's thread: the median of the cycles of one block. */
 double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
+
+/*
+ * How long a bench repeats, in sum, what it did beside somebody on its core's other half, in ns:
+ * PERF_PATIENCE in the environment, in ms, or 100.
+ */
+double perf_patience_ns(void);
 
 /*
  * Runs body(arg) to its end on another thread: the backend's own kind where it has one. Aborts
@@ -41,7 +47,7 @@ struct perf_team {
 	int threads;
 	int cpu;                        /* -1: anywhere; else member i runs on usable CPU cpu + i */
 	double seconds;                 /* how long */
-	bool looks;                     /* around stretches of chunks: up to four times as long, until enough is alone */
+	bool looks;                     /* around stretches of chunks, and goes on, as long as the patience lasts, until enough is alone */
 	void (*prepare)(struct perf_member *member);  /* on the member's thread; may be NULL */
 	uint64_t (*chunk)(struct perf_member *member); /* some hundred operations: how many */
 	void (*finish)(struct perf_member *member);   /* on its thread, all chunks done; may be NULL */

@@ -8,7 +8,7 @@
 
 #include "measure.h"
 
-#define BATCHES 40
+#define BATCHES 100
 
 struct single {
 	const struct perf_backend *backend;

@@ -14,8 +14,8 @@
 
 #include "clock.h"
 
-#define STRETCH 100     /* chunks: some hundred microseconds */
-#define LONGER 4        /* times */
+#define STRETCH 20      /* chunks: some ten microseconds, in which a neighbour seldom comes and goes unseen */
+#define LONGER 4        /* times the patience: others' threads stand in the way of the team's looks as well */
 
 struct gate {
 	pthread_barrier_t ready;
@@ -155,8 +155,11 @@ static void wait_and_stop(struct perf_team *team, struct gate *gate)
 {
 	pthread_barrier_wait(&gate->ready);
 	pause_for(team->seconds);
-	for (int i = 1; i < LONGER && team->looks && !perf_team_alone(team); i++)
+	for (double left = LONGER * perf_patience_ns() / 1e9; left > 0; left -= team->seconds) {
+		if (!team->looks || perf_team_alone(team))
+			break;
 		pause_for(team->seconds);
+	}
 	atomic_store(&team->stop, true);
 	pthread_barrier_wait(&gate->ready);
 }

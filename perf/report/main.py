@@ -125,6 +125,8 @@ def main():
         rounds = {group: rounds[group] for group in args.groups.split(",")}
     if args.rounds:
         rounds = {group: args.rounds for group in rounds}
+    if args.full:
+        os.environ.setdefault("PERF_PATIENCE", "200")
     found, missing = programs.find(os.environ["PERF_BUILD"], args.full)
     found = [p for p in found if re.search(args.programs or "", p.name)]
     results = Results()
