@@ -66,7 +66,7 @@ struct perf_team {
  */
 int perf_team_run(struct perf_team *team);
 
-/* Whether what was alone is enough to go by: a quarter of the seconds. */
+/* Whether what was alone is enough to go by: a tenth of the seconds. */
 bool perf_team_alone(const struct perf_team *team);
 
 /* How many CPUs this process may use, and pins the caller to the i-th of them (modulo). */

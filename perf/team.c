@@ -115,7 +115,7 @@ static void stretch(struct perf_member *member, uint64_t chunks)
 
 bool perf_team_alone(const struct perf_team *team)
 {
-	return (double)atomic_load(&team->alone_ns) >= team->seconds * 1e9 / 4;
+	return (double)atomic_load(&team->alone_ns) >= team->seconds * 1e9 / 10;
 }
 
 static void *member_thread(void *arg)

@@ -2,7 +2,7 @@
 """What was measured (layer 6): samples, their medians, which are noisy, and what got worse.
 
 Called by plan.py, which adds, and by the writers of the report. Invariant: a figure is the median of
-the runs that others did not disturb, where these are at least half, or five; else of all runs.
+the runs that others did not disturb, where these are at least half, or two; else of all runs.
 """
 import json
 import statistics
@@ -10,7 +10,7 @@ import statistics
 from rows import ALONE, DPDKS, MALLOCS, ROWS, best
 
 NOISY_SPREAD = 0.2      # the quartiles' distance over the median
-CLEAN_ENOUGH = 5        # runs that nobody disturbed: the others are left out
+CLEAN_ENOUGH = 2        # runs that nobody disturbed: the others are left out
 CROWDED = 0.5           # the share of its batches from which a bench beside a neighbour is disturbed
 COMPARED = 3            # clean runs that a comparison wants of both
 WORSE = 1.10            # the ratio from which --compare tells
