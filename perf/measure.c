@@ -21,6 +21,7 @@
 #define LONE_BATCHES 60
 #define LONE_PATIENCE_NS 3e6
 #define MOVE_NS 25e6            /* of patience, on one CPU */
+#define QUIET 3                 /* batches alone in a row: a busy neighbour pauses for less */
 
 struct measurement {
 	struct perf_run *run;
@@ -30,6 +31,7 @@ struct measurement {
 	struct perf_clock clock;
 	uint64_t rounds;
 	int samples, dropped, crowded;
+	int quiet;                      /* batches in a row that were alone */
 	double patience, until_move;    /* ticks */
 	cpu_set_t allowed;
 	double ticks[SAMPLES];
@@ -147,7 +149,8 @@ static struct perf_sample batch(struct measurement *m)
 		perf_clock_start_again(&m->clock);
 		m->loop(m->local, m->rounds);
 		perf_clock_stop(&m->clock, &s);
-		if ((s.steady && s.alone) || m->patience <= 0)
+		m->quiet = s.steady && s.alone ? m->quiet + 1 : 0;
+		if (m->quiet >= QUIET || m->patience <= 0)
 			break;
 		wait_a_batch(m, start);
 	}
@@ -169,7 +172,7 @@ static void sample(struct measurement *m)
 	for (int i = 0; i < PERF_EVENTS; i++)
 		m->event[i][m->samples] = s.event[i] / blocks;
 	m->samples++;
-	m->crowded += !s.alone;
+	m->crowded += m->quiet < QUIET;
 }
 
 static void report(struct measurement *m)
