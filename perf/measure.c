@@ -20,7 +20,7 @@
 #define SAMPLES 4096
 #define LONE_BATCHES 60
 #define LONE_PATIENCE_NS 3e6
-#define MOVE_NS 25e6            /* of patience, on one CPU */
+#define MOVE_NS 15e6            /* of patience, on one CPU */
 #define QUIET 3                 /* batches alone in a row: a busy neighbour pauses for less */
 
 struct measurement {
@@ -66,7 +66,7 @@ double perf_patience_ns(void)
 {
 	const char *ms = getenv("PERF_PATIENCE");
 
-	return (ms ? atof(ms) : 100) * 1e6;
+	return (ms ? atof(ms) : 40) * 1e6;
 }
 
 static double timed_rounds(struct measurement *m)

@@ -22,7 +22,7 @@ double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
 
 /*
  * How long a bench repeats, in sum, what it did beside somebody on its core's other half, in ns:
- * PERF_PATIENCE in the environment, in ms, or 100.
+ * PERF_PATIENCE in the environment, in ms, or 40.
  */
 double perf_patience_ns(void);
 
