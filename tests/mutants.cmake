@@ -156,6 +156,7 @@ mews_unit_mutant(exchange crowd-has-no-patience lib/exchange.c
 mews_unit_mutant(exchange crowd-waits-with-each-look lib/exchange.c
 	[=[batch, !tries, error);]=] [=[batch, true, error);]=])
 mews_unit_mutant(keeper walks-from-where-it-was-late lib/shrink.c [=[!at || !gave || reached]=] [=[true || reached]=])
+mews_unit_mutant(keeper holds-as-short-as-ever lib/keeper.c [=[look->holds * 2, HOLD_MOST]=] [=[look->holds, HOLD_MOST]=])
 mews_unit_mutant(keeper sleeps-on-what-it-collected lib/keeper.c
 	[=[mews_slabs_ready(&control->slabs, i) != look->free[0])]=] [=[!look)]=])
 mews_unit_mutant(trim goes-on-where-another-was-late lib/shrink.c [=[at = trim->anew ? 0 : at;;]=] [=[;;]=])
