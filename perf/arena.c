@@ -5,6 +5,7 @@
  */
 #include "arena.h"
 
+#include <stdint.h>
 #include <sys/mman.h>
 
 static char *memory;
@@ -38,4 +39,21 @@ void perf_arena_close(void)
 size_t perf_arena_stride(void)
 {
 	return stride;
+}
+
+bool perf_map(struct perf_mapping *mapping, size_t bytes, int advice)
+{
+	mapping->bytes = bytes;
+	mapping->all = mmap(NULL, bytes + PERF_HUGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mapping->all == MAP_FAILED)
+		return false;
+	mapping->memory = mapping->all + (-(uintptr_t)mapping->all & (PERF_HUGE - 1));
+	(void)madvise(mapping->memory, bytes, advice);
+	return true;
+}
+
+void perf_unmap(const struct perf_mapping *mapping)
+{
+	munmap(mapping->all, mapping->bytes + PERF_HUGE);
 }

@@ -11,6 +11,7 @@
 
 #include <sys/mman.h>
 
+#include "arena.h"
 #include "clock.h"
 #include "measure.h"
 #include "workloads.h"
@@ -23,8 +24,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define HUGE ((size_t)2 << 20)
-#define BYTES (perf_smoke() ? 2 * HUGE : 100 * HUGE)
+#define BYTES (perf_smoke() ? 2 * PERF_HUGE : 100 * PERF_HUGE)
 
 static void touch(char *memory, size_t bytes)
 {
@@ -39,8 +39,8 @@ static void populate(char *memory, size_t bytes)
 
 static void populate_by_huge_page(char *memory, size_t bytes)
 {
-	for (size_t at = 0; at < bytes; at += HUGE)
-		populate(memory + at, HUGE);
+	for (size_t at = 0; at < bytes; at += PERF_HUGE)
+		populate(memory + at, PERF_HUGE);
 }
 
 static void string_store(char *memory, size_t bytes)
@@ -73,22 +73,18 @@ static const struct way {
 /* CPU nanoseconds for each 4 KiB; negative where there is no memory. */
 static double once(const struct way *way)
 {
-	size_t bytes = BYTES;
-	char *all = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	char *memory = (char *)(((uintptr_t)all + HUGE - 1) & ~(HUGE - 1));
+	struct perf_mapping mapping;
 	double ns;
 
-	if (all == MAP_FAILED)
+	if (!perf_map(&mapping, BYTES, way->advice))
 		return -1;
-	(void)madvise(memory, bytes, way->advice);
 	if (way->warm)
-		touch(memory, bytes);
+		touch(mapping.memory, mapping.bytes);
 	ns = perf_cpu_ns(false);
-	way->work(memory, bytes);
+	way->work(mapping.memory, mapping.bytes);
 	ns = perf_cpu_ns(false) - ns;
-	munmap(all, bytes + HUGE);
-	return ns / ((double)bytes / 4096);
+	perf_unmap(&mapping);
+	return ns / ((double)mapping.bytes / 4096);
 }
 
 static void run_way(struct perf_run *run, const void *closure)

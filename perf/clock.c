@@ -106,25 +106,22 @@ struct perf_look perf_look(void)
 
 struct perf_widest perf_widest;
 
-/* A calibration that was disturbed makes the core look wider than any is, but no two of them as wide. */
-static void widen(struct perf_widest *widest, const struct perf_look *before, const struct perf_look *after)
+/* Relaxed: what another thread found a moment ago makes no difference. */
+static bool is_alone(struct perf_widest *widest, double width, bool sure)
 {
-	double width = fmin(before->width, after->width);
+	double best = atomic_load_explicit(&widest->width, memory_order_relaxed);
 
-	/* Relaxed: what another thread found a moment ago makes no difference. */
-	if (width > atomic_load_explicit(&widest->width, memory_order_relaxed) &&
-	    is_near(before->width, after->width, SAME_WIDTH))
+	if (width > best && sure)
 		atomic_store_explicit(&widest->width, width, memory_order_relaxed);
+	return width >= ALONE * best;
 }
 
+/* A calibration that was disturbed makes the core look wider than any is, but no two of them as wide. */
 bool perf_alone_between(struct perf_widest *widest, const struct perf_look *before,
 			const struct perf_look *after)
 {
-	if (!agree(before, after))
-		return false;
-	widen(widest, before, after);
-	return fmin(before->width, after->width) >=
-	       ALONE * atomic_load_explicit(&widest->width, memory_order_relaxed);
+	return agree(before, after) && is_alone(widest, fmin(before->width, after->width),
+						is_near(before->width, after->width, SAME_WIDTH));
 }
 
 void perf_look_around(struct perf_widest *widest)

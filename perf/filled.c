@@ -16,7 +16,6 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define HUGE ((size_t)2 << 20)
 #define PARTS 25        /* of what grows */
 
 struct filled {
@@ -67,40 +66,18 @@ static void populate(char *memory, size_t bytes)
 		touch(memory, bytes, 4096);
 }
 
-/* Memory that nothing backs yet, in huge pages where the kernel has them; NULL where there is none. */
-struct mapping {
-	char *all, *memory;
-	size_t bytes;           /* of memory, which begins at a huge page */
-};
-
-static bool map(struct mapping *mapping, size_t bytes)
-{
-	mapping->bytes = bytes;
-	mapping->all = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mapping->all == MAP_FAILED)
-		return false;
-	mapping->memory = mapping->all + (-(uintptr_t)mapping->all & (HUGE - 1));
-	(void)madvise(mapping->memory, bytes, MADV_HUGEPAGE);
-	return true;
-}
-
-static void unmap(const struct mapping *mapping)
-{
-	munmap(mapping->all, mapping->bytes + HUGE);
-}
-
 /*
  * The first time that a virtual machine touches a page its host has to find one, which may take twenty times as
  * long and is not the allocator's: as much as the pool and its limit will take is backed, and given back.
  */
 static bool warm_host(size_t bytes)
 {
-	struct mapping mapping;
+	struct perf_mapping mapping;
 
-	if (!map(&mapping, bytes))
+	if (!perf_map(&mapping, bytes, MADV_HUGEPAGE))
 		return false;
 	populate(mapping.memory, bytes);
-	unmap(&mapping);
+	perf_unmap(&mapping);
 	return true;
 }
 
@@ -113,9 +90,9 @@ static double kernel_alone(const struct filled *filled, char *memory, size_t byt
 {
 	double ns = perf_cpu_ns(false);
 
-	for (size_t at = 0; at < bytes; at += HUGE) {
-		populate(memory + at, HUGE);
-		touch(memory + at, HUGE, perf_arena_stride_of(filled->local.block_size));
+	for (size_t at = 0; at < bytes; at += PERF_HUGE) {
+		populate(memory + at, PERF_HUGE);
+		touch(memory + at, PERF_HUGE, perf_arena_stride_of(filled->local.block_size));
 	}
 	return perf_cpu_ns(false) - ns;
 }
@@ -155,7 +132,7 @@ static void report_growth(struct filled *filled, double ns)
  * The pool and its limit grow in turns, by PARTS, since others take a part of the memory's bandwidth now and
  * then. Neither gives anything back meanwhile: a page that was zeroed a moment ago is sooner zeroed.
  */
-static void grow(struct filled *filled, const struct mapping *limit)
+static void grow(struct filled *filled, const struct perf_mapping *limit)
 {
 	const double blocks = (double)limit->bytes / (double)perf_arena_stride_of(filled->local.block_size);
 	const uint64_t part = filled->count / PARTS;
@@ -174,10 +151,10 @@ static void *growth_thread(void *arg)
 {
 	struct filled *filled = arg;
 	const size_t bytes = filled->count * perf_arena_stride_of(filled->local.block_size);
-	const size_t part = (bytes / PARTS + HUGE - 1) & ~(HUGE - 1);
-	struct mapping limit;
+	const size_t part = (bytes / PARTS + PERF_HUGE - 1) & ~(PERF_HUGE - 1);
+	struct perf_mapping limit;
 
-	if (!warm_host(3 * PARTS * part) || !map(&limit, PARTS * part)) {
+	if (!warm_host(3 * PARTS * part) || !perf_map(&limit, PARTS * part, MADV_HUGEPAGE)) {
 		perf_skip(filled->run, "no memory for the limit");
 		return NULL;
 	}
@@ -185,7 +162,7 @@ static void *growth_thread(void *arg)
 	while (perf_next(filled->run))
 		grow(filled, &limit);
 	filled->backend->leave();
-	unmap(&limit);
+	perf_unmap(&limit);
 	return NULL;
 }
 

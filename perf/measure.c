@@ -110,14 +110,11 @@ static void tune(struct measurement *m)
 static void move(struct measurement *m)
 {
 	int cpu = sched_getcpu();
-	cpu_set_t one;
 
 	do
 		cpu = (cpu + 1) % CPU_SETSIZE;
 	while (!CPU_ISSET(cpu, &m->allowed));
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof(one), &one);
+	perf_pin_to(cpu);
 	warm_up(m);
 	m->until_move = MOVE_NS * perf_ticks_a_ns();
 }

@@ -47,7 +47,7 @@ struct perf_team {
 	int threads;
 	int cpu;                        /* -1: anywhere; else member i runs on usable CPU cpu + i */
 	double seconds;                 /* how long */
-	bool looks;                     /* around stretches of chunks, and goes on, as long as the patience lasts, until enough is alone */
+	bool looks;                     /* around stretches; goes on until enough is alone, or patience ends */
 	void (*prepare)(struct perf_member *member);  /* on the member's thread; may be NULL */
 	uint64_t (*chunk)(struct perf_member *member); /* some hundred operations: how many */
 	void (*finish)(struct perf_member *member);   /* on its thread, all chunks done; may be NULL */
@@ -69,9 +69,10 @@ int perf_team_run(struct perf_team *team);
 /* Whether what was alone is enough to go by: a tenth of the seconds. */
 bool perf_team_alone(const struct perf_team *team);
 
-/* How many CPUs this process may use, and pins the caller to the i-th of them (modulo). */
+/* How many CPUs this process may use, and pins the caller to the i-th of them (modulo), or to one by its id. */
 int perf_cpus(void);
 void perf_pin(int i);
+void perf_pin_to(int cpu);
 
 /* Zeroed memory that starts at a cache line; never NULL. */
 void *perf_lines(size_t bytes);

@@ -34,9 +34,18 @@ int perf_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
 }
 
+void perf_pin_to(int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
 void perf_pin(int i)
 {
-	cpu_set_t all, one;
+	cpu_set_t all;
 
 	if (sched_getaffinity(0, sizeof(all), &all))
 		return;
@@ -44,9 +53,7 @@ void perf_pin(int i)
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &all) || i--)
 			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		sched_setaffinity(0, sizeof(one), &one);
+		perf_pin_to(cpu);
 		return;
 	}
 }
@@ -155,11 +162,9 @@ static void wait_and_stop(struct perf_team *team, struct gate *gate)
 {
 	pthread_barrier_wait(&gate->ready);
 	pause_for(team->seconds);
-	for (double left = LONGER * perf_patience_ns() / 1e9; left > 0; left -= team->seconds) {
-		if (!team->looks || perf_team_alone(team))
-			break;
+	for (double left = LONGER * perf_patience_ns() / 1e9;
+	     left > 0 && team->looks && !perf_team_alone(team); left -= team->seconds)
 		pause_for(team->seconds);
-	}
 	atomic_store(&team->stop, true);
 	pthread_barrier_wait(&gate->ready);
 }
