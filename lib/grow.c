@@ -184,9 +184,9 @@ static int grow_claimed(struct mews_slabs *s, struct claim *c, void **blocks, si
 		return ENOMEM;
 	}
 	*count = *count < c->to - c->from ? *count : c->to - c->from;
-	for (i = 0; i < *count; i++) {
-		blocks[i] = block_in_slab(s, start, (uint32_t)(c->from + i));
-		mews_near(blocks[i]);
+	for (i = 0; i < *count; i++) { /* as list_blocks does */
+		blocks[*count - 1 - i] = block_in_slab(s, start, (uint32_t)(c->from + i));
+		mews_near(blocks[*count - 1 - i]);
 	}
 	publish(s, c, *count);
 	return 0;

@@ -642,7 +642,8 @@ size_t mews_slabs_revive(struct mews_slabs *s, uint32_t window, bool local, void
 		if (*refused)
 			drop_refused(s, w, word, bits);
 		else
-			got += list_blocks(s, window, word, bits, blocks + got);
+			got += list_blocks(s, window, word, bits,
+					   blocks + got + __builtin_popcountll(bits));
 	}
 	return got;
 }

@@ -236,31 +236,50 @@ uint64_t mews_slabs_low(struct mews_slabs *s, uint32_t window)
 	return low < now ? low : now;
 }
 
-static size_t take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
+#define WORDS 32
+
+/* Bits that were taken. */
+struct taken {
+	uint64_t word, bits;
+};
+
+/* Takes up to count bits of WORDS words at most. Returns how many, and *words, where they are in taken. */
+static size_t take_words(struct mews_slabs *s, struct mews_window *w, size_t count, struct taken *taken,
+			 size_t *words)
 {
-	struct mews_window *w = &s->window[window];
 	uint64_t groups = (words_in_use(s, w) + 63) / 64;
 	uint64_t group, bits, word;
-	size_t got = 0;
+	size_t got = 0, n = 0;
 
-	for (group = 0; group < groups; group++) {
+	for (group = 0; group < groups && got < count && n < WORDS; group++) {
 		bits = atomic_load(&w->summary[group]);
-		for (; bits; bits &= bits - 1) {
+		for (; bits && got < count && n < WORDS; bits &= bits - 1) {
 			word = group * 64 + (uint64_t)__builtin_ctzll(bits);
-			got += list_blocks(s, window, word, take_bits(w->free, w->summary, word,
-								      count - got),
-					   blocks + got);
-			if (got == count)
-				return got;
+			taken[n] = (struct taken) { word, take_bits(w->free, w->summary, word, count - got) };
+			got += (size_t)__builtin_popcountll(taken[n].bits);
+			n += taken[n].bits != 0;
 		}
 	}
+	*words = n;
 	return got;
 }
 
+/*
+ * All words before the first block: an atomic operation between them would wait for the lines that were
+ * asked for.
+ */
 size_t mews_slabs_take(struct mews_slabs *s, uint32_t window, void **blocks, size_t count)
 {
-	size_t got = take(s, window, blocks, count);
+	struct taken taken[WORDS];
+	size_t got = 0, words, i;
+	void **end;
 
+	do {
+		got += take_words(s, &s->window[window], count - got, taken, &words);
+		end = blocks + got;
+		for (i = 0; i < words; i++)
+			end -= list_blocks(s, window, taken[i].word, taken[i].bits, end);
+	} while (words == WORDS && got < count);
 	note_taken(s, window, got);
 	return got;
 }

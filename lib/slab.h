@@ -182,7 +182,10 @@ enum mews_verdict mews_slabs_find(const struct mews_slabs *slabs, const void *bl
 /* Where the first block that starts at or behind an address of the slabs would start. */
 void *mews_slabs_first_from(const struct mews_slabs *slabs, uintptr_t address);
 
-/* Takes up to count free blocks of a window, lowest addresses first. Returns how many. */
+/*
+ * Takes up to count free blocks of a window, those at the lowest addresses. Returns how many. The lowest lies
+ * last, as whoever leases from the end has it first: its line was asked for first.
+ */
 size_t mews_slabs_take(struct mews_slabs *slabs, uint32_t window, void **blocks, size_t count);
 
 /*

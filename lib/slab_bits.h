@@ -82,19 +82,20 @@ static inline uint64_t take_bits(mews_word *words, mews_word *summary, uint64_t 
 }
 
 /*
- * The addresses of the blocks whose bits are set in a word; returns how many. Nobody wrote them for long, and
- * who leases them will: the next address is found while the lines of the ones before are on their way.
+ * The addresses of the blocks whose bits are set in a word, below end, the lowest last; returns how many. Nobody
+ * wrote them for long, and who leases them, from the end, will: the next address is found while the lines
+ * of the ones before are on their way.
  */
 static inline size_t list_blocks(const struct mews_slabs *s, uint32_t window, uint64_t word,
-				 uint64_t bits, void **blocks)
+				 uint64_t bits, void **end)
 {
 	uint32_t first = (uint32_t)(word * 64) & ((1u << s->bits_shift) - 1);
 	char *slab = slab_start(s, window, (uint32_t)(word >> (s->bits_shift - 6)));
 	size_t n = 0;
 
-	for (; bits; bits &= bits - 1) {
-		blocks[n] = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
-		mews_near(blocks[n++]);
+	for (; bits; bits &= bits - 1, n++) {
+		*--end = block_in_slab(s, slab, first + (uint32_t)__builtin_ctzll(bits));
+		mews_near(*end);
 	}
 	return n;
 }

@@ -159,4 +159,5 @@ mews_unit_mutant(keeper walks-from-where-it-was-late lib/shrink.c [=[!at || !gav
 mews_unit_mutant(keeper holds-as-short-as-ever lib/keeper.c [=[look->holds * 2, HOLD_MOST]=] [=[look->holds, HOLD_MOST]=])
 mews_unit_mutant(keeper sleeps-on-what-it-collected lib/keeper.c
 	[=[mews_slabs_ready(&control->slabs, i) != look->free[0])]=] [=[!look)]=])
+mews_unit_mutant(slab takes-of-the-first-words-only lib/slab.c [=[while (words == WORDS && got < count)]=] [=[while (0)]=])
 mews_unit_mutant(trim goes-on-where-another-was-late lib/shrink.c [=[at = trim->anew ? 0 : at;;]=] [=[;;]=])

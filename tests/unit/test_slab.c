@@ -168,22 +168,58 @@ static void test_misuse_is_told(void **state)
 	tear_down(&f);
 }
 
-/* Taken lowest first, so that what is used stays together. */
+static char *least_of(void *const *blocks, size_t count)
+{
+	char *least = blocks[0];
+
+	for (size_t i = 1; i < count; i++)
+		if ((char *)blocks[i] < least)
+			least = blocks[i];
+	return least;
+}
+
+/* The lowest are taken, so that what is used stays together, and lie last, where leases begin. */
 static void test_lowest_first(void **state)
 {
 	void *blocks[64], *again[64];
 	struct fixture f;
+	char *lowest;
 	int error;
 
 	(void)state;
 	set_up(&f, 1, 1024, 0, 64);
 	assert_int_equal(mews_slabs_grow(&f.slabs, 0, blocks, 64, &error), 64);
+	lowest = least_of(blocks, 64);
 	put(&f, blocks + 32, 32);
 	put(&f, blocks, 32);
 	assert_int_equal(mews_slabs_take(&f.slabs, 0, again, 40), 40);
-	assert_memory_equal(again, blocks, 40 * sizeof(void *));
+	for (int i = 0; i < 40; i++)
+		assert_ptr_equal(again[i], lowest + (39 - i) * 1024);
 	assert_int_equal(mews_slabs_take(&f.slabs, 0, again, 64), 24);
 	assert_int_equal(mews_slabs_take(&f.slabs, 0, again, 64), 0);
+	tear_down(&f);
+}
+
+/* One free block in each of more words than a take looks at before it lists their blocks. */
+static void test_many_words(void **state)
+{
+	enum { WORDS = 80 };
+	void *blocks[64 * WORDS], *again[WORDS + WORDS / 2];
+	struct fixture f;
+	int error;
+
+	(void)state;
+	set_up(&f, 1, 64, 0, 64 * WORDS);
+	assert_int_equal(take_everything(&f, 0, blocks, 64 * WORDS, &error), 64 * WORDS);
+	for (size_t i = 0; i < 64 * WORDS; i++)
+		if ((uintptr_t)blocks[i] / 64 % 64 == 5)
+			put(&f, &blocks[i], 1);
+	assert_int_equal(mews_slabs_take(&f.slabs, 0, again, WORDS / 2), WORDS / 2);
+	assert_int_equal(mews_slabs_take(&f.slabs, 0, again + WORDS / 2, WORDS), WORDS / 2);
+	put(&f, again, WORDS);
+	for (int verdict = 0; verdict < 3; verdict++)
+		assert_int_equal(f.bad[verdict], 0);
+	assert_int_equal(mews_slabs_free(&f.slabs, 0), WORDS);
 	tear_down(&f);
 }
 
@@ -330,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_pointers_that_are_no_blocks),
 		cmocka_unit_test(test_misuse_is_told),
 		cmocka_unit_test(test_lowest_first),
+		cmocka_unit_test(test_many_words),
 		cmocka_unit_test(test_reserve),
 		cmocka_unit_test(test_reserve_at_home),
 		cmocka_unit_test(test_rest),
