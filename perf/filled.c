@@ -6,29 +6,32 @@
 #include "workloads.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "arena.h"
 #include "clock.h"
 #include "measure.h"
+#include "patience.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define PARTS 25        /* of what grows */
+#define PARTS 50        /* of what grows: a neighbour's pause may be shorter than longer ones */
 
 struct filled {
 	struct perf_run *run;
 	const struct perf_backend *backend;
 	struct perf_local local;
 	uint64_t count;
-	char *reserved;         /* populated memory for as many blocks, where the backend has some too */
+	void **part;            /* [count / PARTS] */
+	bool reserved;          /* the backend has its memory already */
 };
 
 /* Runs a body on a thread that the backend, which was set up, knows, with room for the blocks. */
 static void on_thread(struct perf_run *run, const struct perf_backend *backend, const char *problem,
-		      char *reserved, void *(*body)(void *))
+		      bool reserved, void *(*body)(void *))
 {
 	struct filled filled = {
 		.run = run, .backend = backend, .count = (uint64_t)perf_argument(run, 1),
@@ -41,7 +44,9 @@ static void on_thread(struct perf_run *run, const struct perf_backend *backend, 
 		return;
 	}
 	filled.local.block = perf_lines(filled.count * sizeof(*filled.local.block));
+	filled.part = perf_lines(filled.count / PARTS * sizeof(*filled.part));
 	perf_on_thread(backend, body, &filled);
+	free(filled.part);
 	free(filled.local.block);
 	backend->tear_down();
 }
@@ -51,6 +56,17 @@ static void give_all(const struct filled *filled)
 	for (uint64_t i = 0; i < filled->count; i++)
 		if (filled->local.block[i])
 			filled->backend->give(filled->local.block[i]);
+}
+
+/* What a pool cannot lease costs it nothing. */
+static bool had_all(const struct filled *filled)
+{
+	for (uint64_t i = 0; i < filled->count; i++)
+		if (!filled->local.block[i]) {
+			perf_skip(filled->run, "it has too few blocks");
+			return false;
+		}
+	return true;
 }
 
 /* Writes a word at each step of so many bytes. */
@@ -68,7 +84,8 @@ static void populate(char *memory, size_t bytes)
 
 /*
  * The first time that a virtual machine touches a page its host has to find one, which may take twenty times as
- * long and is not the allocator's: as much as the pool and its limit will take is backed, and given back.
+ * long and is not the allocator's: as much as the pool and its limit will take is backed, and given back. What
+ * they have already is out of most caches then: both were populated, one after the other.
  */
 static bool warm_host(size_t bytes)
 {
@@ -82,69 +99,105 @@ static bool warm_host(size_t bytes)
 }
 
 /*
- * The limit of growth: what the kernel takes to back a part with huge pages where it has them, one at a time,
- * and the first touch of each block right after, at the bare array's places, which spread over the sets of the
- * caches. CPU ns.
+ * The limit: what the kernel takes to back a part with huge pages where it has them, one at a time, unless memory
+ * was reserved, and the first touch of each block right after, at the bare array's places, which spread over the
+ * sets of the caches. CPU ns.
  */
-static double kernel_alone(const struct filled *filled, char *memory, size_t bytes)
+static double limit_alone(const struct filled *filled, char *memory, size_t bytes)
 {
 	double ns = perf_cpu_ns(false);
 
 	for (size_t at = 0; at < bytes; at += PERF_HUGE) {
-		populate(memory + at, PERF_HUGE);
+		if (!filled->reserved)
+			populate(memory + at, PERF_HUGE);
 		touch(memory + at, PERF_HUGE, perf_arena_stride_of(filled->local.block_size));
 	}
 	return perf_cpu_ns(false) - ns;
 }
 
-/*
- * The limit of what was reserved: the first touch of each block in memory that nobody manages, at the bare
- * array's places, which spread over the sets of the caches. It was populated when the pool was, and as much
- * was written since.
- */
-static void touch_alone(const struct filled *filled)
-{
-	double ns = perf_cpu_ns(false);
-
-	touch(filled->reserved, filled->count * perf_arena_stride(), perf_arena_stride());
-	perf_counter(filled->run, "ns_touch", (perf_cpu_ns(false) - ns) / (double)filled->count);
-}
-
-/* The next blocks; CPU ns. */
+/* The next blocks; CPU ns. Where they lie is written down after it, far away from what is measured. */
 static double fill(struct filled *filled, uint64_t from, uint64_t count)
 {
 	struct perf_local local = filled->local;
-	double ns = perf_cpu_ns(false);
+	double ns;
 
-	local.block += from;
+	local.block = filled->part;
+	ns = perf_cpu_ns(false);
 	filled->backend->fill(&local, count);
-	return perf_cpu_ns(false) - ns;
+	ns = perf_cpu_ns(false) - ns;
+	memcpy(filled->local.block + from, filled->part, count * sizeof(*filled->part));
+	return ns;
 }
 
-static void report_growth(struct filled *filled, double ns)
+/* What parts took, and again those of them beside which nobody used the core's other half. */
+struct parts {
+	double all[PARTS], quiet[PARTS];
+	int count, quiet_count;
+};
+
+static void add_part(struct parts *parts, double ns, bool quiet)
 {
-	perf_seconds(filled->run, ns / 1e9);
-	perf_counter(filled->run, "ns", ns / (double)filled->count);
-	give_all(filled);
+	parts->all[parts->count++] = ns;
+	if (quiet)
+		parts->quiet[parts->quiet_count++] = ns;
 }
 
 /*
- * The pool and its limit grow in turns, by PARTS, since others take a part of the memory's bandwidth now and
- * then. Neither gives anything back meanwhile: a page that was zeroed a moment ago is sooner zeroed.
+ * A block's share of what all parts took. Of memory that was there it is told by the quiet parts' lower quartile:
+ * a neighbour leaves room for half as many lines on their way, and a part that meets a page which the machine
+ * below had taken away, as every second may, takes five times as long.
+ */
+static double of_parts(const struct filled *filled, struct parts *parts, double blocks)
+{
+	double sum = 0;
+
+	if (filled->reserved && parts->quiet_count)
+		return perf_quantile(parts->quiet, parts->quiet_count, 0.25) * PARTS / blocks;
+	if (filled->reserved)
+		return perf_quantile(parts->all, PARTS, 0.25) * PARTS / blocks;
+	for (int i = 0; i < PARTS; i++)
+		sum += parts->all[i];
+	return sum / blocks;
+}
+
+/*
+ * The pool and its limit are filled in turns, by PARTS, since others take a part of the memory's bandwidth now
+ * and then. Neither gives anything back meanwhile: a page that was zeroed a moment ago is sooner zeroed.
  */
 static void grow(struct filled *filled, const struct perf_mapping *limit)
 {
-	const double blocks = (double)limit->bytes / (double)perf_arena_stride_of(filled->local.block_size);
-	const uint64_t part = filled->count / PARTS;
-	double ns = 0, kernel = 0;
+	const size_t bytes = limit->bytes / PARTS;
+	const uint64_t count = filled->count / PARTS;
+	struct parts pool = { .count = 0 }, alone = { .count = 0 };
+	struct perf_patience patience;
+	double ns, ns_alone;
 
+	perf_patience_open(&patience, perf_patience_ns());
 	for (uint64_t i = 0; i < PARTS; i++) {
-		kernel += kernel_alone(filled, limit->memory + i * (limit->bytes / PARTS), limit->bytes / PARTS);
-		ns += fill(filled, i * part, part);
+		struct perf_look before = perf_wait_alone(&patience), after;
+		bool quiet;
+
+		ns_alone = limit_alone(filled, limit->memory + i * bytes, bytes);
+		ns = fill(filled, i * count, count);
+		after = perf_look();
+		quiet = perf_alone_between(&perf_widest, &before, &after);
+		add_part(&alone, ns_alone, quiet);
+		add_part(&pool, ns, quiet);
 	}
-	perf_counter(filled->run, "ns_kernel", kernel / blocks);
-	perf_counter(filled->run, "ratio", ns / (double)filled->count / (kernel / blocks));
-	report_growth(filled, ns);
+	perf_patience_close(&patience);
+	if (!had_all(filled)) {
+		give_all(filled);
+		return;
+	}
+	ns = of_parts(filled, &pool, (double)filled->count);
+	ns_alone = of_parts(filled, &alone, (double)limit->bytes /
+			    (double)perf_arena_stride_of(filled->local.block_size));
+	perf_seconds(filled->run, ns * (double)filled->count / 1e9);
+	perf_counter(filled->run, "ns", ns);
+	perf_counter(filled->run, filled->reserved ? "ns_touch" : "ns_kernel", ns_alone);
+	perf_counter(filled->run, "ratio", ns / ns_alone);
+	perf_counter(filled->run, "crowded", 1 - (double)pool.quiet_count / PARTS);
+	give_all(filled);
 }
 
 static void *growth_thread(void *arg)
@@ -154,10 +207,14 @@ static void *growth_thread(void *arg)
 	const size_t part = (bytes / PARTS + PERF_HUGE - 1) & ~(PERF_HUGE - 1);
 	struct perf_mapping limit;
 
-	if (!warm_host(3 * PARTS * part) || !perf_map(&limit, PARTS * part, MADV_HUGEPAGE)) {
+	if (!perf_map(&limit, PARTS * part, MADV_HUGEPAGE)) {
 		perf_skip(filled->run, "no memory for the limit");
 		return NULL;
 	}
+	if (filled->reserved)
+		populate(limit.memory, limit.bytes);
+	else if (!warm_host(3 * limit.bytes))
+		perf_skip(filled->run, "no memory to warm the host");
 	filled->backend->enter();
 	while (perf_next(filled->run))
 		grow(filled, &limit);
@@ -166,24 +223,11 @@ static void *growth_thread(void *arg)
 	return NULL;
 }
 
-static void *reserved_thread(void *arg)
-{
-	struct filled *filled = arg;
-
-	if (filled->reserved)
-		touch_alone(filled);
-	filled->backend->enter();
-	while (perf_next(filled->run))
-		report_growth(filled, fill(filled, 0, filled->count));
-	filled->backend->leave();
-	return NULL;
-}
-
 static void run_growth(struct perf_run *run, const void *closure)
 {
 	const struct perf_backend *backend = closure;
 
-	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), NULL, growth_thread);
+	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), false, growth_thread);
 }
 
 /* The same from a pool that was given its memory when it was created. */
@@ -191,13 +235,8 @@ static void run_reserved(struct perf_run *run, const void *closure)
 {
 	const struct perf_backend *backend = closure;
 	size_t size = (size_t)perf_argument(run, 0), count = (size_t)perf_argument(run, 1);
-	const char *problem = backend->set_up_reserved(size, count);
-	char *reserved = perf_arena_open(size, count);
 
-	if (reserved)
-		populate(reserved, count * perf_arena_stride());
-	on_thread(run, backend, problem, reserved, reserved_thread);
-	perf_arena_close();
+	on_thread(run, backend, backend->set_up_reserved(size, count), true, growth_thread);
 }
 
 /* Independent reads of first lines, in an order that no prefetcher knows. */
@@ -284,7 +323,7 @@ static void *reads_thread(void *arg)
 	filled->backend->enter();
 	filled->backend->fill(&filled->local, filled->count);
 	shuffle(filled->local.block, filled->count);
-	while (perf_next(filled->run))
+	while (had_all(filled) && perf_next(filled->run))
 		read_in_turns(filled, &arena);
 	give_all(filled);
 	filled->backend->leave();
@@ -297,7 +336,7 @@ static void run_reads(struct perf_run *run, const void *closure)
 {
 	const struct perf_backend *backend = closure;
 
-	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), NULL, reads_thread);
+	on_thread(run, backend, backend->set_up((size_t)perf_argument(run, 0)), false, reads_thread);
 }
 
 void perf_add_filled(const struct perf_backend *backend)

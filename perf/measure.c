@@ -8,11 +8,11 @@
 #include "measure.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
+#include "patience.h"
 
 #define BATCH_NS 5e3            /* in 20 us a neighbour comes and goes unseen: 6.9 cycles for 6.0, at every second look */
 #define BATCH_ROUNDS 4          /* at least: a round of 1,024 blocks misses as its turn comes */
@@ -20,8 +20,6 @@
 #define SAMPLES 4096
 #define LONE_BATCHES 60
 #define LONE_PATIENCE_NS 3e6
-#define MOVE_NS 15e6            /* of patience, on one CPU */
-#define QUIET 3                 /* batches alone in a row: a busy neighbour pauses for less */
 
 struct measurement {
 	struct perf_run *run;
@@ -32,8 +30,7 @@ struct measurement {
 	uint64_t rounds;
 	int samples, dropped, crowded;
 	int quiet;                      /* batches in a row that were alone */
-	double patience, until_move;    /* ticks */
-	cpu_set_t allowed;
+	struct perf_patience patience;
 	double ticks[SAMPLES];
 	double event[PERF_EVENTS][SAMPLES];
 };
@@ -60,13 +57,6 @@ double perf_quantile(double *value, int count, double q)
 		return -1;
 	qsort(value, count, sizeof(*value), compare);
 	return value[(int)(q * (count - 1) + 0.5)];
-}
-
-double perf_patience_ns(void)
-{
-	const char *ms = getenv("PERF_PATIENCE");
-
-	return (ms ? atof(ms) : 40) * 1e6;
 }
 
 static double timed_rounds(struct measurement *m)
@@ -106,29 +96,6 @@ static void tune(struct measurement *m)
 	warm_up(m);
 }
 
-/* To the next of the CPUs that the thread may run on: nobody may use the other half of its core. */
-static void move(struct measurement *m)
-{
-	int cpu = sched_getcpu();
-
-	do
-		cpu = (cpu + 1) % CPU_SETSIZE;
-	while (!CPU_ISSET(cpu, &m->allowed));
-	perf_pin_to(cpu);
-	warm_up(m);
-	m->until_move = MOVE_NS * perf_ticks_a_ns();
-}
-
-static void wait_a_batch(struct measurement *m, uint64_t since)
-{
-	double taken = (double)(perf_ticks() - since);
-
-	m->until_move -= taken;
-	if (m->until_move <= 0 && CPU_COUNT(&m->allowed) > 1)
-		move(m);
-	m->patience -= (double)(perf_ticks() - since);
-}
-
 /*
  * A loop that its stores bound keeps the pace for good that it finds in its first rounds, and behind the
  * clock's own additions it may find another than behind itself: 6.2 cycles or 6.85 on Zen 3. So an eighth
@@ -147,9 +114,10 @@ static struct perf_sample batch(struct measurement *m)
 		m->loop(m->local, m->rounds);
 		perf_clock_stop(&m->clock, &s);
 		m->quiet = s.steady && s.alone ? m->quiet + 1 : 0;
-		if (m->quiet >= QUIET || m->patience <= 0)
+		if (m->quiet >= PERF_QUIET || m->patience.left <= 0)
 			break;
-		wait_a_batch(m, start);
+		if (perf_patience_spend(&m->patience, start))
+			warm_up(m);
 	}
 	return s;
 }
@@ -169,7 +137,7 @@ static void sample(struct measurement *m)
 	for (int i = 0; i < PERF_EVENTS; i++)
 		m->event[i][m->samples] = s.event[i] / blocks;
 	m->samples++;
-	m->crowded += m->quiet < QUIET;
+	m->crowded += m->quiet < PERF_QUIET;
 }
 
 static void report(struct measurement *m)
@@ -189,11 +157,9 @@ static void report(struct measurement *m)
 	perf_counter(m->run, "crowded", m->samples ? (double)m->crowded / m->samples : 1);
 }
 
-static void begin(struct measurement *m)
+static void begin(struct measurement *m, double patience_ns)
 {
-	CPU_ZERO(&m->allowed);
-	sched_getaffinity(0, sizeof(m->allowed), &m->allowed);
-	m->until_move = MOVE_NS * perf_ticks_a_ns();
+	perf_patience_open(&m->patience, patience_ns);
 	perf_clock_open(&m->clock);
 	tune(m);
 }
@@ -201,7 +167,7 @@ static void begin(struct measurement *m)
 static void end(struct measurement *m)
 {
 	perf_clock_close(&m->clock);
-	sched_setaffinity(0, sizeof(m->allowed), &m->allowed);
+	perf_patience_close(&m->patience);
 }
 
 static void *measure_thread(void *arg)
@@ -209,7 +175,7 @@ static void *measure_thread(void *arg)
 	struct measurement *m = arg;
 
 	m->backend->enter();
-	begin(m);
+	begin(m, perf_patience_ns());
 	while (perf_next(m->run))
 		sample(m);
 	report(m);
@@ -241,7 +207,6 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 		return;
 	}
 	m->run = run;
-	m->patience = perf_patience_ns() * perf_ticks_a_ns();
 	m->backend = backend;
 	m->loop = loop;
 	m->local = local;
@@ -257,9 +222,8 @@ double perf_loop_cycles(perf_loop *loop, struct perf_local *local)
 	if (!m)
 		return -1;
 	m->loop = loop;
-	m->patience = LONE_PATIENCE_NS * perf_ticks_a_ns();
 	m->local = local;
-	begin(m);
+	begin(m, LONE_PATIENCE_NS);
 	for (int i = 0; i < LONE_BATCHES; i++)
 		sample(m);
 	end(m);

@@ -21,12 +21,6 @@ void perf_measure(struct perf_run *run, const struct perf_backend *backend, perf
 double perf_loop_cycles(perf_loop *loop, struct perf_local *local);
 
 /*
- * How long a bench repeats, in sum, what it did beside somebody on its core's other half, in ns:
- * PERF_PATIENCE in the environment, in ms, or 40.
- */
-double perf_patience_ns(void);
-
-/*
  * Runs body(arg) to its end on another thread: the backend's own kind where it has one. Aborts
  * where there is no thread to be had.
  */

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "patience.h"
 
 #define STRETCH 20      /* chunks: some ten microseconds, in which a neighbour seldom comes and goes unseen */
 #define LONGER 4        /* times the patience: others' threads stand in the way of the team's looks as well */
