@@ -21,6 +21,7 @@
 #define SERVE_REMOTE 20         /* per cent */
 #define CHUNK 512
 #define PASSES 5
+#define TURNS 9
 
 static const char *block_size_up(struct perf_run *run, const struct perf_backend *backend)
 {
@@ -189,14 +190,14 @@ static double round_trip_ns(void)
 	return ns;
 }
 
-/* One run of so many pairs; the team's member array is gone when it returns. */
-static void pass_once(struct perf_run *run, struct perf_team *team)
+/* One run over so many rings; the team's member array is gone when it returns. */
+static void run_once(struct perf_run *run, struct perf_team *team, int count)
 {
-	if (!rings_open(run, team->threads / 2))
+	if (!rings_open(run, count))
 		return;
 	if (perf_team_run(team))
 		perf_skip(run, "no memory");
-	rings_close(team->backend, team->threads / 2);
+	rings_close(team->backend, count);
 	free(team->member);
 	team->member = NULL;
 }
@@ -207,7 +208,7 @@ static void warm_up(struct perf_run *run, const struct perf_team *like)
 	struct perf_team team = *like;
 
 	team.seconds /= 5;
-	pass_once(run, &team);
+	run_once(run, &team, team.threads / 2);
 }
 
 /* ns a block of the ring alone: blocks that nobody leases, of the backend "bare". */
@@ -218,7 +219,7 @@ static double ring_ns(struct perf_run *run, const struct perf_team *like)
 	if (perf_bare.set_up((size_t)perf_argument(run, 0)))
 		return 0;
 	team.backend = &perf_bare;
-	pass_once(run, &team);
+	run_once(run, &team, team.threads / 2);
 	perf_bare.tear_down();
 	return team.operations ? team.wall * 1e9 / (double)team.operations : 0;
 }
@@ -242,7 +243,7 @@ static void run_pass(struct perf_run *run, const void *closure)
 			if (block_size_up(run, closure))
 				return;
 			warm_up(run, &team);
-			pass_once(run, &team);
+			run_once(run, &team, team.threads / 2);
 			team.backend->tear_down();
 			with[i] = team.wall * 1e9 / (double)(team.operations ? team.operations : 1);
 			ring[i + 1] = ring_ns(run, &team);
@@ -268,6 +269,38 @@ static uint64_t chunk_serve(struct perf_member *member)
 	return CHUNK;
 }
 
+static double cpu_ns(const struct perf_team *team)
+{
+	return team->cpu_seconds * 1e9 / (double)(team->operations ? team->operations : 1);
+}
+
+static double serve_ns(struct perf_run *run, const struct perf_team *like, const struct perf_backend *backend)
+{
+	struct perf_team team = *like;
+
+	team.backend = backend;
+	team.operations = 0;
+	run_once(run, &team, team.threads);
+	return cpu_ns(&team);
+}
+
+/* With the bare array in turns, for the reason that run_pass has: a fifth are hand-overs. */
+static void serve_in_turns(struct perf_run *run, const struct perf_team *team)
+{
+	double bare[TURNS + 1], with[TURNS], ratio[TURNS];
+
+	bare[0] = serve_ns(run, team, &perf_bare);
+	for (int i = 0; i < TURNS; i++) {
+		with[i] = serve_ns(run, team, team->backend);
+		bare[i + 1] = serve_ns(run, team, &perf_bare);
+		ratio[i] = 2 * with[i] / (bare[i] + bare[i + 1]);
+	}
+	perf_counter(run, "cpu_ns", perf_quantile(with, TURNS, 0.5));
+	perf_counter(run, "bare_ns", perf_quantile(bare, TURNS + 1, 0.5));
+	perf_counter(run, "ratio", perf_quantile(ratio, TURNS, 0.5));
+	perf_seconds(run, perf_quantile(with, TURNS, 0.5) / 1e9);
+}
+
 /*
  * Threads that have a CPU each are pinned: else the scheduler puts two of them on one now and then,
  * where a hand-over costs nothing, and the figure says how often it did.
@@ -275,25 +308,27 @@ static uint64_t chunk_serve(struct perf_member *member)
 static void run_serve(struct perf_run *run, const void *closure)
 {
 	int threads = (int)perf_argument(run, 1);
+	bool pinned = threads <= perf_cpus(), beside = pinned && closure != &perf_bare;
 	struct perf_team team = {
-		.backend = closure, .threads = threads, .cpu = threads > perf_cpus() ? -1 : 0,
-		.seconds = SECONDS, .looks = true, .prepare = prepare_serve, .chunk = chunk_serve,
-		.finish = let_go,
+		.backend = closure, .threads = threads, .cpu = pinned ? 0 : -1,
+		.seconds = pinned ? SECONDS / 5 : SECONDS, .looks = !pinned, .prepare = prepare_serve,
+		.chunk = chunk_serve, .finish = let_go,
 	};
 
-	if (block_size_up(run, closure))
+	if (block_size_up(run, closure) || (beside && block_size_up(run, &perf_bare)))
 		return;
 	perf_counter(run, "round_trip_ns", round_trip_ns());
 	while (perf_next(run)) {
-		if (!rings_open(run, threads))
-			break;
-		if (perf_team_run(&team))
-			perf_skip(run, "no memory");
+		if (pinned) {
+			serve_in_turns(run, &team);
+			continue;
+		}
+		run_once(run, &team, threads);
 		report(run, &team);
-		rings_close(closure, threads);
-		free(team.member);
 	}
 	team.backend->tear_down();
+	if (beside)
+		perf_bare.tear_down();
 }
 
 static void prepare_tail(struct perf_member *member)

@@ -29,6 +29,7 @@ LIMITS = ["nothing", "empty_call", "bare", "home", "mutex"]
 ALONE = {  # limits that each bench measures itself, beside what it is about
     "cpu_us_bare": "thread alone", "ns_kernel": "kernel and touch alone",
     "cycles_arena": "one huge mapping", "ring_ns": "ring alone", "ns_touch": "touch alone",
+    "bare_ns": "bare array",
 }
 
 
@@ -137,10 +138,15 @@ def many_threads():
                         f"replace/*/{size}/threads:{threads}", "cpu_ns", "CPU ns", "bare",
                         "<= 3" if threads == 64 else "ahead of all",
                         every(most(3), ahead()) if threads == 64 else ahead()))
-    for threads in (2, 16):
-        rows.append(Row("threads", f"server's pattern, {threads} threads",
-                        f"serve/*/{size}/threads:{threads}", "cpu_ns", "CPU ns", "bare",
-                        "ahead of all", ahead()))
+    serve = f"serve/*/{size}/threads:"
+    rows += [
+        Row("threads", "server's pattern, 2 threads", serve + "2", "cpu_ns", "CPU ns", "bare_ns",
+            steady=False),
+        Row("threads", "the same, over the bare array", serve + "2", "ratio", "x", "",
+            "ahead of all", ahead()),
+        Row("threads", "server's pattern, 16 threads", serve + "16", "cpu_ns", "CPU ns", "bare",
+            "ahead of all", ahead()),
+    ]
     for pairs, title in ((1, "producer -> consumer, pinned"),
                          (8, "8 producers -> 8 consumers")):
         bench = f"pass/*/{size}/pairs:{pairs}"
