@@ -217,7 +217,7 @@ static void *growth_thread(void *arg)
 		perf_skip(filled->run, "no memory to warm the host");
 	filled->backend->enter();
 	fill(filled, 0, 1); /* what an allocator does once, at its first lease, is no growth */
-	filled->backend->give(filled->local.block[0]);
+	give_all(filled);
 	while (perf_next(filled->run))
 		grow(filled, &limit);
 	filled->backend->leave();
