@@ -32,6 +32,11 @@ static const char *block_size_up(struct perf_run *run, const struct perf_backend
 	return problem;
 }
 
+static double cpu_ns(const struct perf_team *team)
+{
+	return team->cpu_seconds * 1e9 / (double)(team->operations ? team->operations : 1);
+}
+
 static void report(struct perf_run *run, const struct perf_team *team)
 {
 	int slots = team->threads < perf_cpus() ? team->threads : perf_cpus();
@@ -41,7 +46,7 @@ static void report(struct perf_run *run, const struct perf_team *team)
 	perf_seconds(run, team->wall);
 	perf_counter(run, "slot_ns", team->wall * 1e9 * slots / operations);
 	perf_counter(run, "cpu_ns", alone ? (double)team->alone_ns / (double)team->alone_operations :
-		     team->cpu_seconds * 1e9 / operations);
+		     cpu_ns(team));
 	perf_counter(run, "wall_ns", team->wall * 1e9 / operations);
 	if (team->looks)
 		perf_counter(run, "crowded", !alone);
@@ -267,11 +272,6 @@ static uint64_t chunk_serve(struct perf_member *member)
 {
 	member->team->backend->serve(&member->local, CHUNK);
 	return CHUNK;
-}
-
-static double cpu_ns(const struct perf_team *team)
-{
-	return team->cpu_seconds * 1e9 / (double)(team->operations ? team->operations : 1);
 }
 
 static double serve_ns(struct perf_run *run, const struct perf_team *like, const struct perf_backend *backend)
