@@ -29,14 +29,6 @@ enum {
 	PERF_CAN_GROW = 32,             /* and their memory comes when they are leased */
 };
 
-/* Times of single operations, in ticks: linear up to PERF_TAIL_LINEAR, then by powers of two. */
-#define PERF_TAIL_LINEAR 8192
-struct perf_tail {
-	uint32_t linear[PERF_TAIL_LINEAR];
-	uint32_t power[64];
-	uint64_t longest;
-};
-
 /* One thread's part of a workload. */
 struct perf_local {
 	void **block;                   /* [count] or [held] */

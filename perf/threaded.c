@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "measure.h"
 #include "ring.h"
+#include "tail.h"
 
 #define SECONDS (perf_smoke() ? 0.002 : 0.1)
 #define REPLACE_HELD 32
@@ -350,16 +351,11 @@ static double tail_quantile(const struct perf_team *team, double q)
 
 	for (int i = 0; i < team->threads; i++)
 		left += (double)team->member[i].operations * q;
-	for (uint64_t ticks = 0; ticks < PERF_TAIL_LINEAR + 64; ticks++) {
-		for (int i = 0; i < team->threads; i++) {
-			const struct perf_tail *tail = team->member[i].local.tail;
-
-			left -= ticks < PERF_TAIL_LINEAR ? tail->linear[ticks] :
-				tail->power[ticks - PERF_TAIL_LINEAR];
-		}
+	for (uint32_t step = 0; step < PERF_TAIL_ALL; step++) {
+		for (int i = 0; i < team->threads; i++)
+			left -= team->member[i].local.tail->step[step];
 		if (left <= 0)
-			return ticks < PERF_TAIL_LINEAR ? (double)ticks :
-				(double)((uint64_t)2 << (ticks - PERF_TAIL_LINEAR));
+			return perf_tail_end(step);
 	}
 	return 0;
 }

@@ -11,6 +11,7 @@
  */
 #include "backend.h"
 #include "ring.h"
+#include "tail.h"
 #include "tick.h"
 
 #ifndef PRODUCE
@@ -164,16 +165,6 @@ static void serve(struct perf_local *local, uint64_t rounds)
 	local->cursor = cursor;
 }
 
-static void tail_note(struct perf_tail *tail, uint64_t ticks)
-{
-	if (ticks < PERF_TAIL_LINEAR)
-		tail->linear[ticks]++;
-	else
-		tail->power[63 - __builtin_clzll(ticks)]++;
-	if (ticks > tail->longest)
-		tail->longest = ticks;
-}
-
 static void timed(struct perf_local *local, uint64_t rounds)
 {
 	BACKEND_ENTER
@@ -190,8 +181,8 @@ static void timed(struct perf_local *local, uint64_t rounds)
 		*slot = LEASE();
 		end = perf_tick();
 		TOUCH(*slot);
-		tail_note(local->tail, middle - start);
-		tail_note(local->tail, end - middle);
+		perf_tail_note(local->tail, middle - start);
+		perf_tail_note(local->tail, end - middle);
 	}
 	local->cursor = cursor;
 }
