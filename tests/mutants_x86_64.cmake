@@ -6,6 +6,15 @@ mews_header_mutant(commit-outside [=[3f - 2f]=] [=[3f - 2f - 3]=])
 mews_header_mutant(starts-late [=[".quad 2f, 3f - 2f]=] [=[".quad 2f + 5, 3f - 2f - 5]=])
 mews_header_mutant(abort-to-end [=["99:\tjmp 1b\n\t"]=] [=["99:\tjmp 3b\n\t"]=])
 mews_header_mutant(restart-not-armed [=["99:\tjmp 1b\n\t"]=] [=["99:\tjmp 2b\n\t"]=])
+mews_header_mutant(looks-outside
+[=[	"2:\tmovq %%fs:%c[cs](%[rseq]), %%rcx\n\t"				\
+	"leaq 9b(%%rip), %%rax\n\t"						\
+	"cmpq %%rax, %%rcx\n\t"							\
+	"je 4f\n\t"								\]=]
+[=[	"\tmovq %%fs:%c[cs](%[rseq]), %%rcx\n\t"				\
+	"leaq 9b(%%rip), %%rax\n\t"						\
+	"cmpq %%rax, %%rcx\n\t"							\
+	"2:\tje 4f\n\t"								\]=])
 mews_header_mutant(commits-twice [=["movq -8(%%rax), %[block]\n\t"]=]
 	[=["leaq -8(%%rax), %[block]\n\tmovq %[block], %c[cur](%%rcx)\n\tmovq -8(%%rax), %[block]\n\t"]=])
 mews_header_mutant(bulk-lease-no-base [=["jb 7f\n"]=] [=["nop\n"]=])
@@ -18,7 +27,7 @@ if(MEWS_MUTATED)
 	mews_suite(test_cache_clamps-once unit/test_cache.c)
 	target_include_directories(test_cache_clamps-once BEFORE PRIVATE
 		${CMAKE_CURRENT_BINARY_DIR}/mutants/clamps-once/include)
-	target_compile_definitions(test_cache_clamps-once PRIVATE BOUNDS_SECONDS=100)
+	target_compile_definitions(test_cache_clamps-once PRIVATE BOUNDS_SECONDS=250)
 	set(command test_cache_clamps-once)
 endif()
 mews_run_test(unit/cache-planted-clamps-once LABELS unit COMMAND ${command})

@@ -101,7 +101,7 @@ void __tsan_release(void *address);
 /* As mews_lease. */
 static inline __attribute__((always_inline)) void *mews_lease_inline(struct mews_pool *pool)
 {
-	void *block = mews_seq_lease(pool, __rseq_offset);
+	void *block = mews_seq_lease_again(pool, __rseq_offset);
 
 	if (__builtin_expect(!block, 0))
 		return mews_lease_slow_2(pool);
