@@ -16,14 +16,9 @@ static size_t round_pair(size_t bytes)
 	return (bytes + 127) & ~(size_t)127;
 }
 
-static size_t depot_bytes(const struct mews_plan *plan)
+static size_t link_bytes(const struct mews_plan *plan)
 {
-	return round_pair(plan->depots * sizeof(struct mews_depot));
-}
-
-static size_t stacks_bytes(const struct mews_plan *plan)
-{
-	return round_pair(sizeof(struct mews_depot_stacks) + plan->depot_magazines * sizeof(mews_word));
+	return round_pair(plan->depot_magazines * sizeof(mews_word));
 }
 
 static size_t slot_bytes(const struct mews_plan *plan)
@@ -33,7 +28,7 @@ static size_t slot_bytes(const struct mews_plan *plan)
 
 size_t mews_depots_table_bytes(const struct mews_plan *plan)
 {
-	return depot_bytes(plan) + plan->depots * (stacks_bytes(plan) + slot_bytes(plan));
+	return plan->depots * (sizeof(struct mews_depot) + link_bytes(plan) + slot_bytes(plan));
 }
 
 /* Whether the CPU knows cldemote, as Intel's do from Sapphire Rapids on. */
@@ -50,7 +45,7 @@ static bool can_send(void)
 
 void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, void *tables)
 {
-	char *at = (char *)tables + depot_bytes(plan);
+	char *at = (char *)tables + plan->depots * sizeof(struct mews_depot);
 	uint32_t i;
 
 	*depots = (struct mews_depots) {
@@ -62,9 +57,9 @@ void mews_depots_init(struct mews_depots *depots, const struct mews_plan *plan, 
 	};
 	for (i = 0; i < plan->depots; i++) {
 		depots->depot[i].window = plan->depot_window[i];
-		depots->depot[i].stacks = (struct mews_depot_stacks *)at;
-		depots->depot[i].slots = (void **)(at + stacks_bytes(plan));
-		at += stacks_bytes(plan) + slot_bytes(plan);
+		depots->depot[i].link = (mews_word *)at;
+		depots->depot[i].slots = (void **)(at + link_bytes(plan));
+		at += link_bytes(plan) + slot_bytes(plan);
 	}
 }
 
@@ -95,7 +90,7 @@ static void note_low(struct mews_depot *d, uint32_t left)
 uint32_t mews_depot_low(struct mews_depots *depots, uint32_t depot)
 {
 	struct mews_depot *d = &depots->depot[depot];
-	uint32_t now = mews_tagstack_depth(&d->stacks->full, d->stacks->link);
+	uint32_t now = mews_tagstack_depth(&d->full, d->link);
 	uint32_t low = atomic_exchange_explicit(&d->low, now, memory_order_relaxed);
 
 	return low < now ? low : now;
@@ -118,7 +113,7 @@ size_t mews_depot_pop_empty(struct mews_depots *depots, uint32_t depot, struct m
 {
 	struct mews_depot *d = &depots->depot[depot];
 	uint32_t number[MEWS_AT_ONCE];
-	size_t got = mews_tagstack_pop_many(&d->stacks->empty, d->stacks->link, number, count);
+	size_t got = mews_tagstack_pop_many(&d->empty, d->link, number, count);
 
 	if (got < count)
 		got += fresh_magazines(depots, d, number + got, count - got);
@@ -131,11 +126,11 @@ size_t mews_depot_pop_full(struct mews_depots *depots, uint32_t depot, struct me
 {
 	struct mews_depot *d = &depots->depot[depot];
 	uint32_t number[MEWS_AT_ONCE];
-	size_t got = mews_tagstack_pop_many(&d->stacks->full, d->stacks->link, number, count);
+	size_t got = mews_tagstack_pop_many(&d->full, d->link, number, count);
 
 	/* Ours until they are pushed: the last one's link still says how many it stood on. */
 	if (got)
-		note_low(d, (uint32_t)(mews_tagstack_link(d->stacks->link, number[got - 1]) >> 32) - 1);
+		note_low(d, (uint32_t)(mews_tagstack_link(d->link, number[got - 1]) >> 32) - 1);
 	hand_out(depots, d, number, got, out);
 	return got;
 }
@@ -148,7 +143,7 @@ static uint32_t push(struct mews_depot *d, struct mews_tagstack *stack,
 
 	for (i = 0; i < count; i++)
 		number[i] = magazines[i].number;
-	return mews_tagstack_push_many(stack, d->stacks->link, number, count);
+	return mews_tagstack_push_many(stack, d->link, number, count);
 }
 
 uint32_t mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
@@ -156,7 +151,7 @@ uint32_t mews_depot_push_full(struct mews_depots *depots, uint32_t depot,
 {
 	struct mews_depot *d = &depots->depot[depot];
 
-	return push(d, &d->stacks->full, magazines, count);
+	return push(d, &d->full, magazines, count);
 }
 
 void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,
@@ -164,7 +159,7 @@ void mews_depot_push_empty(struct mews_depots *depots, uint32_t depot,
 {
 	struct mews_depot *d = &depots->depot[depot];
 
-	push(d, &d->stacks->empty, magazines, count);
+	push(d, &d->empty, magazines, count);
 }
 
 bool mews_depot_put(struct mews_depots *depots, uint32_t depot, void *const *blocks)
@@ -193,5 +188,5 @@ uint64_t mews_depot_blocks(const struct mews_depots *depots, uint32_t depot)
 {
 	const struct mews_depot *d = &depots->depot[depot];
 
-	return (uint64_t)mews_tagstack_depth(&d->stacks->full, d->stacks->link) * depots->magazine;
+	return (uint64_t)mews_tagstack_depth(&d->full, d->link) * depots->magazine;
 }

@@ -20,22 +20,15 @@
 #include "lines.h"
 #include "tagstack.h"
 
-/*
- * What each exchange writes: the heads of both stacks, and in the same line the links of the first magazines,
- * which are those in use where a few circulate between two CPUs.
- */
-struct mews_depot_stacks {
-	struct mews_tagstack full, empty;
-	mews_word link[];               /* [capacity], for both */
-};
-
 struct mews_depot {
-	_Alignas(64) struct mews_depot_stacks *stacks;
-	void **slots;                   /* [capacity * magazine] */
+	_Alignas(128) struct mews_tagstack full;
+	_Alignas(64) struct mews_tagstack empty;
 	_Atomic uint32_t fresh;         /* magazines from here on were never used */
 	_Atomic uint32_t low;           /* fewest full ones since the keeper's last look */
 	uint32_t low_before;            /* and in the period before: the keeper's */
 	uint32_t window;
+	mews_word *link;                /* [capacity], for both stacks */
+	void **slots;                   /* [capacity * magazine] */
 };
 
 struct mews_depots {
@@ -61,12 +54,13 @@ struct mews_magazine {
 #define MEWS_AT_ONCE 4
 
 /*
- * For who may exchange soon: asks for the line of both heads, to write it. It is with the CPU that
- * changed it last; a load would bring it to be read, and the compare-and-swap once more.
+ * For who may exchange soon: asks for the lines of both heads, to write them. They are with the CPU that
+ * changed them last; a load would bring each to be read, and the compare-and-swap once more.
  */
 static inline void mews_depot_near(const struct mews_depots *depots, uint32_t depot)
 {
-	mews_near(depots->depot[depot].stacks);
+	mews_near(&depots->depot[depot].full);
+	mews_near(&depots->depot[depot].empty);
 }
 
 /*

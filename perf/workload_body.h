@@ -2,9 +2,9 @@
 /*
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its
  * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
- * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); PRODUCE() and CONSUME(block), and LEASE_ANY() and
- * GIVE_ANY(block) where a block may come back on another thread, if they are not these; GIVE(block)
- * outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep in a local variable;
+ * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); if they are not these, LEASE_ROW() where several are leased in
+ * a row, PRODUCE() and CONSUME(block), and LEASE_ANY() and GIVE_ANY(block) where a block may come back on
+ * another thread; GIVE(block) outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep in a local variable;
  * BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
  * backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
  * not an interface. Invariant: the loops of all backends differ in these words only.
@@ -14,8 +14,11 @@
 #include "tail.h"
 #include "tick.h"
 
+#ifndef LEASE_ROW
+#define LEASE_ROW() LEASE()
+#endif
 #ifndef PRODUCE
-#define PRODUCE() LEASE()
+#define PRODUCE() LEASE_ROW()
 #define CONSUME(block) RETURN(block)
 #endif
 #ifndef PASS_ENTER
@@ -81,7 +84,7 @@ static void burst(struct perf_local *local, uint64_t rounds)
 
 	for (; rounds; rounds--) {
 		for (uint32_t i = 0; i < count; i++) {
-			void *block = LEASE();
+			void *block = LEASE_ROW();
 
 			TOUCH(block);
 			held[i] = block;

@@ -6,7 +6,7 @@
  * leases and returns itself, the thread migrates, another thread of the same CPU leases, or drains
  * the pool. After each experiment every block is accounted for by the audit. Then pairs at random:
  * a second breakpoint is set in the first one's handler, so that the restarted sequence is
- * interrupted too. A lease that is inlined is interrupted both ways: where it arms its descriptor, and where
+ * interrupted too. A lease in a row is interrupted both ways: where it arms its descriptor, and where
  * that is armed from the one before. At last the handler does not come back, but leaves by siglongjmp: the blocks of the
  * operation are out then or in the cache, each, and all others where they were.
  *
@@ -64,6 +64,8 @@ static uint64_t seed, pairs;
 
 static size_t lease_inline(struct mews_pool *pool, void **blocks)
 	__attribute__((noinline));
+static size_t lease_row_inline(struct mews_pool *pool, void **blocks)
+	__attribute__((noinline));
 static size_t return_inline(struct mews_pool *pool, void **blocks)
 	__attribute__((noinline));
 static size_t lease_many_inline(struct mews_pool *pool, void **blocks)
@@ -74,6 +76,12 @@ static size_t return_many_inline(struct mews_pool *pool, void **blocks)
 static size_t lease_inline(struct mews_pool *pool, void **blocks)
 {
 	blocks[0] = mews_lease_inline(pool);
+	return blocks[0] != NULL;
+}
+
+static size_t lease_row_inline(struct mews_pool *pool, void **blocks)
+{
+	blocks[0] = mews_lease_row_inline(pool);
 	return blocks[0] != NULL;
 }
 
@@ -116,10 +124,11 @@ static size_t return_many_call(struct mews_pool *pool, void **blocks)
 	return BULK;
 }
 
-/* The first five are compiled here, from the header; the others lie in the library. */
+/* The first six are compiled here, from the header; the others lie in the library. */
 static const struct operation operations[] = {
 	{ "inline lease", true, 1, lease_inline, lease_inline, false },
-	{ "lease again", true, 1, lease_inline, lease_inline, true },
+	{ "inline row", true, 1, lease_row_inline, lease_row_inline, false },
+	{ "inline row, armed", true, 1, lease_row_inline, lease_row_inline, true },
 	{ "inline return", false, 1, return_inline, return_inline, false },
 	{ "inline bulk lease", true, BULK, lease_many_inline, lease_many_inline, false },
 	{ "inline bulk return", false, BULK, return_many_inline, return_many_inline, false },
@@ -458,7 +467,7 @@ static void run_pairs(const struct operation *operation, const uintptr_t *addres
 		injection_now = &injections[rng_below(rng, INJECTIONS)];
 		injection_next = &injections[rng_below(rng, INJECTIONS)];
 		address_next = address[rng_below(rng, (uint32_t)boundaries)];
-		snprintf(name, sizeof(name), "%.14s, %.22s, %.22s", operation->name,
+		snprintf(name, sizeof(name), "%.17s, %.20s, %.20s", operation->name,
 			 injection_now->name, injection_next->name);
 		check_context(name, seed);
 		experiment(operation, address[rng_below(rng, (uint32_t)boundaries)]);
@@ -540,7 +549,7 @@ int main(int argc, char **argv)
 		run_all(&count);
 		return 0;
 	}
-	count = 5; /* those that are compiled from the header */
+	count = 6; /* those that are compiled from the header */
 	if (!check_finds(run_all, &count)) {
 		printf("the planted bug was NOT found\n");
 		return 1;

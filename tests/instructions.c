@@ -59,6 +59,12 @@ static __attribute__((noinline)) void run_inline_pair(void *argument)
 	mews_return_inline(mine, mews_lease_inline(mine));
 }
 
+/* In a row: the second lease of one place. */
+static __attribute__((noinline)) void run_inline_row(void *argument)
+{
+	blocks[0] = mews_lease_row_inline(argument);
+}
+
 static __attribute__((noinline)) void run_owned_pair(void *unused)
 {
 	struct mews_bound bound = mews_bind_inline(owned, owner);
@@ -85,6 +91,7 @@ static const struct counted {
 	const void *function;
 } counted[] = {
 	{ "inline-pair", run_inline_pair, run_inline_pair },
+	{ "inline-row", run_inline_row, run_inline_row },
 	{ "lease", run_lease, mews_lease },
 	{ "return", run_return, mews_return },
 	{ "lease-many-32", run_lease_many, mews_lease_many },

@@ -98,15 +98,28 @@ void __tsan_release(void *address);
 #define mews_tsan_release(block) ((void)0)
 #endif
 
-/* As mews_lease. */
-static inline __attribute__((always_inline)) void *mews_lease_inline(struct mews_pool *pool)
+/* What a lease's sequence found, or what the slow path finds. */
+static inline __attribute__((always_inline)) void *mews_leased(struct mews_pool *pool, void *block)
 {
-	void *block = mews_seq_lease_again(pool, __rseq_offset);
-
 	if (__builtin_expect(!block, 0))
 		return mews_lease_slow_2(pool);
 	mews_tsan_acquire(block);
 	return block;
+}
+
+/* As mews_lease. */
+static inline __attribute__((always_inline)) void *mews_lease_inline(struct mews_pool *pool)
+{
+	return mews_leased(pool, mews_seq_lease(pool, __rseq_offset));
+}
+
+/*
+ * As mews_lease, where a thread leases block after block by the same line of code, as who produces for another
+ * thread does: it leaves out a store that would repeat what stands there. Behind a return it costs more.
+ */
+static inline __attribute__((always_inline)) void *mews_lease_row_inline(struct mews_pool *pool)
+{
+	return mews_leased(pool, mews_seq_lease_row(pool, __rseq_offset));
 }
 
 /* As mews_return. */

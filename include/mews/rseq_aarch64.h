@@ -71,7 +71,7 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 
 /* The same: whether leaving the arming store out, as on x86-64, is worth it here was not measured. */
 static inline __attribute__((always_inline)) void *
-mews_seq_lease_again(struct mews_pool *pool, ptrdiff_t rseq)
+mews_seq_lease_row(struct mews_pool *pool, ptrdiff_t rseq)
 {
 	return mews_seq_lease(pool, rseq);
 }

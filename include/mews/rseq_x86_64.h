@@ -11,7 +11,7 @@
  *   abort:  (the kernel comes here, behind the signature) goto arm
  *
  * start stands directly behind the arming store: an interrupt between the two would find an armed
- * descriptor outside its range, and the kernel would disarm it. A lease that is inlined does not store where
+ * descriptor outside its range, and the kernel would disarm it. A lease in a row does not store where
  * the thread's last sequence was the same one, and then start stands before the look at that, for the
  * same reason: who is interrupted behind the look begins again, and looks again.
  *
@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) int mews_seq_cpu(ptrdiff_t rseq)
  * The same, with the store left out where the thread's last sequence was this one. A compare with
  * the word in memory makes a pair take 6.2 cycles for 6.0 on Golden Cove.
  */
-#define MEWS_SEQ_BEGIN_AGAIN							\
+#define MEWS_SEQ_BEGIN_ROW							\
 	MEWS_SEQ_DESCRIPTOR							\
 	"1:\n"									\
 	"2:\tmovq %%fs:%c[cs](%[rseq]), %%rcx\n\t"				\
@@ -116,16 +116,15 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 }
 
 /*
- * The same, for code that may lease several in a row: a store less in each but the first. Stores wait in
- * line, and who hands blocks to another CPU has lines on the way that those behind wait for. In a function
- * of its own it is not worth it: a pair of calls takes 12 cycles for 10 on Golden Cove.
+ * The same, for code that leases several in a row: a store less in each but the first. Stores wait in
+ * line, and who hands blocks to another CPU has lines on the way that those behind wait for.
  */
 static inline __attribute__((always_inline)) void *
-mews_seq_lease_again(struct mews_pool *pool, ptrdiff_t rseq)
+mews_seq_lease_row(struct mews_pool *pool, ptrdiff_t rseq)
 {
 	void *block;
 
-	__asm__ volatile (MEWS_SEQ_LEASE(MEWS_SEQ_BEGIN_AGAIN)
+	__asm__ volatile (MEWS_SEQ_LEASE(MEWS_SEQ_BEGIN_ROW)
 		: [block] "=&r" (block)
 		: MEWS_SEQ_INPUTS
 		: "rax", "rcx", "memory", "cc");

@@ -11,14 +11,10 @@ struct mews_tagstack {
 	mews_word head;
 };
 
-struct mews_depot_stacks {
-	struct mews_tagstack full, empty;
-	mews_word link[MAGAZINES];
-};
-
 struct mews_depot {
-	struct mews_depot_stacks *stacks;
+	struct mews_tagstack full, empty;
 	half_word fresh, low;
+	mews_word *link;
 	cell *slots;
 };
 
@@ -35,24 +31,24 @@ struct mews_magazine {
 /* THE FUNCTIONS */
 struct test : body {
 	mews_depot depot;
-	mews_depot_stacks stacks;
 	mews_depots depots;
+	mews_word link[MAGAZINES];
 	cell slots[MAGAZINES];
 	cell block[BLOCKS];     /* the blocks' memory: who holds one may write it */
 	mews_word held;         /* bits: blocks in a thread's hand at the end */
 
 	void before()
 	{
-		stacks.full.head($) = 0;
-		stacks.empty.head($) = 0;
+		depot.full.head($) = 0;
+		depot.empty.head($) = 0;
 		depot.fresh($) = 0;
 		depot.low($) = 0;
 		for (int i = 0; i < MAGAZINES; i++)
-			stacks.link[i]($) = 0;
+			link[i]($) = 0;
 		for (int i = 0; i < BLOCKS; i++)
 			block[i]($) = 0;
 		held($) = 0;
-		depot.stacks = &stacks;
+		depot.link = link;
 		depot.slots = slots;
 		depots.capacity = MAGAZINES;
 		depots.magazine = 1;

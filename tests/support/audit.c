@@ -235,9 +235,9 @@ static void walk_depot(struct walk *walk, uint32_t d)
 	struct where where = { DEPOT, (uint16_t)d };
 	size_t magazines;
 
-	magazines = walk_stack(walk, &depot->stacks->full, depot->stacks->link, depots->capacity, where,
+	magazines = walk_stack(walk, &depot->full, depot->link, depots->capacity, where,
 			       visit_magazine);
-	magazines += walk_stack(walk, &depot->stacks->empty, depot->stacks->link, depots->capacity, where,
+	magazines += walk_stack(walk, &depot->empty, depot->link, depots->capacity, where,
 				visit_empty);
 	if (magazines != atomic_load(&depot->fresh))
 		wrong(walk, "depot %u: %zu magazines on its stacks, %u in use", d, magazines,

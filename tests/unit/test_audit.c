@@ -166,7 +166,7 @@ static void test_caches(void **state)
 
 static void test_depots(void **state)
 {
-	struct mews_depot_stacks *depot = control->depots.depot[0].stacks;
+	struct mews_depot *depot = &control->depots.depot[0];
 	uint64_t head = atomic_load(&depot->full.head);
 	uint32_t top = mews_tagstack_top(head);
 	uint64_t link;
