@@ -11,7 +11,8 @@
 
 #define PERF_TAIL_BITS 13
 #define PERF_TAIL_LINEAR (1 << PERF_TAIL_BITS)
-#define PERF_TAIL_STEPS 128
+#define PERF_TAIL_STEP_BITS 7
+#define PERF_TAIL_STEPS (1 << PERF_TAIL_STEP_BITS)
 #define PERF_TAIL_ALL (PERF_TAIL_LINEAR + (64 - PERF_TAIL_BITS) * PERF_TAIL_STEPS)
 
 struct perf_tail {
@@ -26,9 +27,9 @@ static inline void perf_tail_note(struct perf_tail *tail, uint64_t ticks)
 	if (ticks >= PERF_TAIL_LINEAR) {
 		uint32_t power = 63 - (uint32_t)__builtin_clzll(ticks);
 
-		/* the seven bits below the highest */
+		/* of the bits below the highest, the first ones */
 		step = PERF_TAIL_LINEAR + (power - PERF_TAIL_BITS) * PERF_TAIL_STEPS +
-		       (ticks >> (power - 7)) % PERF_TAIL_STEPS;
+		       (ticks >> (power - PERF_TAIL_STEP_BITS)) % PERF_TAIL_STEPS;
 	}
 	tail->step[step]++;
 	if (ticks > tail->longest)
@@ -43,7 +44,7 @@ static inline double perf_tail_end(uint32_t step)
 	if (step < PERF_TAIL_LINEAR)
 		return step;
 	return (double)(PERF_TAIL_STEPS + coarse % PERF_TAIL_STEPS + 1) *
-	       (double)(1ull << (PERF_TAIL_BITS - 7 + coarse / PERF_TAIL_STEPS));
+	       (double)(1ull << (PERF_TAIL_BITS - PERF_TAIL_STEP_BITS + coarse / PERF_TAIL_STEPS));
 }
 
 #endif

@@ -4,9 +4,9 @@
  * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
  * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); if they are not these, LEASE_ROW() where several are leased in
  * a row, PRODUCE() and CONSUME(block), and LEASE_ANY() and GIVE_ANY(block) where a block may come back on
- * another thread; GIVE(block) outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep in a local variable;
- * BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions
- * backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
+ * another thread; GIVE(block) outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep
+ * in a local variable; BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has
+ * these; and the functions backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
  * not an interface. Invariant: the loops of all backends differ in these words only.
  */
 #include "backend.h"

@@ -59,7 +59,7 @@ static __attribute__((noinline)) void run_inline_pair(void *argument)
 	mews_return_inline(mine, mews_lease_inline(mine));
 }
 
-/* In a row: the second lease of one place. */
+/* With its arming store, which it leaves out elsewhere: stepping disarms what was armed. */
 static __attribute__((noinline)) void run_inline_row(void *argument)
 {
 	blocks[0] = mews_lease_row_inline(argument);
