@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The limit of what holds blocks (layer 6): a bare array a thread, with no check, no sharing and no
- * safety at all. Nobody can be faster and give different blocks. Handed over a ring it goes through
- * its blocks round and round, and the other side drops them: the price of the hand-over itself. Where some
- * come back on another thread it takes and gives round and round as well, so that the one that gives away
- * more never runs out: a block may be in two places then.
+ * safety at all. Nobody can be faster and give different blocks. Handed over a ring, or where some
+ * come back on another thread, it goes through its blocks round and round, and the other side drops them:
+ * the price of the hand-over itself.
  */
 #include <stdatomic.h>
 #include <stdint.h>
@@ -70,6 +69,7 @@ static inline void give_many(void *const *blocks, uint32_t n)
 #define RETURN_MANY(blocks, n) give_many(blocks, n)
 #define LEASE_ANY() (mine.slot[--mine.next % BLOCKS])
 #define GIVE_ANY(block) (mine.slot[mine.next++ % BLOCKS] = (block))
+#define TAKE_BACK(block) ((void)(block))
 #define PRODUCE() (mine.slot[mine.next++ % BLOCKS])
 #define CONSUME(block) ((void)(block))
 #include "workload_body.h"

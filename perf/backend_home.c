@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The limit of a hand-over whose blocks come home (layer 6): the consumer puts what it has done with into
- * an array, which the producer takes it from, and tells of every 64th. The two know each other, no third
+ * an array, which the producer takes it from, and tells of as the ring does. The two know each other, no third
  * thread ever comes, no CPU is looked up, nothing is checked and nothing misses: a pool that lets any
  * thread return any block has to do more. Hand-overs only.
  */
@@ -14,7 +14,6 @@
 #define PAIRS 16
 #define BLOCKS 768      /* a pair's */
 #define SLOTS 1024      /* more than blocks: it is never full */
-#define TOLD 64
 
 static struct home {
 	_Alignas(128) _Atomic uint32_t tail;    /* what was told */
@@ -65,7 +64,7 @@ static inline void *take(struct home *home, const atomic_bool *stop)
 static inline void give(struct home *home, void *block)
 {
 	home->slot[home->put++ % SLOTS] = block;
-	if (home->put % TOLD == 0)
+	if (home->put % PERF_RING_TOLD == 0)
 		/* H2: publishes the slots. Pairs with H1. */
 		atomic_store_explicit(&home->tail, home->put, memory_order_release);
 }

@@ -133,9 +133,11 @@ static void *sweep_thread(void *arg)
 	void *block;
 
 	sweep->backend->enter();
-	for (int i = 0; i < sweep->count; i++)
+	for (int i = 0; i < sweep->count; i++) {
+		perf_ring_tell(&rings[i]);
 		while ((block = perf_ring_pop(&rings[i])))
 			sweep->backend->give(block);
+	}
 	sweep->backend->leave();
 	return NULL;
 }

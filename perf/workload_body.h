@@ -3,11 +3,12 @@
  * The measured loops (layer 6). Included once by each backend_*.c, which says before what its
  * calls are: BACKEND_NAME and BACKEND_TABLE, BACKEND_CAN; LEASE(), RETURN(block),
  * LEASE_MANY(blocks, n), RETURN_MANY(blocks, n); if they are not these, LEASE_ROW() where several are leased in
- * a row, PRODUCE() and CONSUME(block), and LEASE_ANY() and GIVE_ANY(block) where a block may come back on
- * another thread; GIVE(block) outside of measured loops; PASS_ENTER and BACKEND_ENTER, what a user would keep
- * in a local variable; BACKEND_SET_UP_RESERVED, BACKEND_TRIM, BACKEND_LAUNCH, BACKEND_AT_REST where it has
- * these; and the functions backend_set_up, backend_tear_down, backend_enter, backend_leave. No include guard: it is a body,
- * not an interface. Invariant: the loops of all backends differ in these words only.
+ * a row, PRODUCE() and CONSUME(block), LEASE_ANY() and GIVE_ANY(block) where a block may come back on
+ * another thread, and TAKE_BACK(block) for that one; GIVE(block) outside of measured loops; PASS_ENTER and
+ * BACKEND_ENTER, what a user would keep in a local variable; BACKEND_SET_UP_RESERVED, BACKEND_TRIM,
+ * BACKEND_LAUNCH, BACKEND_AT_REST where it has these; and the functions backend_set_up, backend_tear_down,
+ * backend_enter, backend_leave. No include guard: it is a body, not an interface. Invariant: the loops of all
+ * backends differ in these words only.
  */
 #include "backend.h"
 #include "ring.h"
@@ -31,6 +32,9 @@
 #ifndef LEASE_ANY
 #define LEASE_ANY() LEASE()
 #define GIVE_ANY(block) RETURN(block)
+#endif
+#ifndef TAKE_BACK
+#define TAKE_BACK(block) GIVE_ANY(block)
 #endif
 
 /* The first line of a block is written, as every user does. */
@@ -163,7 +167,7 @@ static void serve(struct perf_local *local, uint64_t rounds)
 		if (cursor % 8)
 			continue;
 		while ((block = perf_ring_pop(in)))
-			GIVE_ANY(block);
+			TAKE_BACK(block);
 	}
 	local->cursor = cursor;
 }
