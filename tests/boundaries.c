@@ -7,8 +7,10 @@
  * the pool. After each experiment every block is accounted for by the audit. Then pairs at random:
  * a second breakpoint is set in the first one's handler, so that the restarted sequence is
  * interrupted too. A lease in a row is interrupted both ways: where it arms its descriptor, and where
- * that is armed from the one before. At last the handler does not come back, but leaves by siglongjmp: the blocks of the
- * operation are out then or in the cache, each, and all others where they were.
+ * that is armed from the one before. Then the handler does not come back, but leaves by siglongjmp: the
+ * blocks of the operation are out then or in the cache, each, and all others where they were. At last
+ * another CPU shuts the cache or wakes it, which aborts nothing: so a bulk sequence runs on an rseq area
+ * that the kernel does not know.
  *
  * Built a second time with headers into which a bug was planted (mutants.cmake), it must fail.
  */
@@ -43,6 +45,7 @@ struct operation {
 	size_t (*run)(struct mews_pool *pool, void **blocks);   /* how many it moved */
 	const void *entry;      /* the first instruction that counts */
 	bool again;             /* the thread's last sequence was this one */
+	bool anywhere;          /* runs on the area that lab.rseq tells */
 };
 
 struct injection {
@@ -58,7 +61,11 @@ static struct {
 	sem_t go;
 	size_t armed;           /* experiments that began with the descriptor of the one before */
 	atomic_int task;        /* what the helper thread shall do; 0: done */
+	ptrdiff_t rseq;         /* the thread's area, from its thread pointer */
+	bool begins_shut, shut; /* the cache of an operation on an area of its own; now */
 } lab;
+
+static __thread struct rseq unknown; /* to the kernel */
 
 static uint64_t seed, pairs;
 
@@ -93,12 +100,12 @@ static size_t return_inline(struct mews_pool *pool, void **blocks)
 
 static size_t lease_many_inline(struct mews_pool *pool, void **blocks)
 {
-	return mews_seq_lease_many(pool, __rseq_offset, blocks, BULK);
+	return mews_seq_lease_many(pool, lab.rseq, blocks, BULK);
 }
 
 static size_t return_many_inline(struct mews_pool *pool, void **blocks)
 {
-	return mews_seq_return_many(pool, __rseq_offset, blocks, BULK);
+	return mews_seq_return_many(pool, lab.rseq, blocks, BULK);
 }
 
 static size_t lease_call(struct mews_pool *pool, void **blocks)
@@ -126,16 +133,16 @@ static size_t return_many_call(struct mews_pool *pool, void **blocks)
 
 /* The first six are compiled here, from the header; the others lie in the library. */
 static const struct operation operations[] = {
-	{ "inline lease", true, 1, lease_inline, lease_inline, false },
-	{ "inline row", true, 1, lease_row_inline, lease_row_inline, false },
-	{ "inline row, armed", true, 1, lease_row_inline, lease_row_inline, true },
-	{ "inline return", false, 1, return_inline, return_inline, false },
-	{ "inline bulk lease", true, BULK, lease_many_inline, lease_many_inline, false },
-	{ "inline bulk return", false, BULK, return_many_inline, return_many_inline, false },
-	{ "mews_lease", true, 1, lease_call, mews_lease, false },
-	{ "mews_return", false, 1, return_call, mews_return, false },
-	{ "mews_lease_many", true, BULK, lease_many_call, mews_lease_many, false },
-	{ "mews_return_many", false, BULK, return_many_call, mews_return_many, false },
+	{ "inline lease", true, 1, lease_inline, lease_inline, false, false },
+	{ "inline row", true, 1, lease_row_inline, lease_row_inline, false, false },
+	{ "inline row, armed", true, 1, lease_row_inline, lease_row_inline, true, false },
+	{ "inline return", false, 1, return_inline, return_inline, false, false },
+	{ "inline bulk lease", true, BULK, lease_many_inline, lease_many_inline, false, true },
+	{ "inline bulk return", false, BULK, return_many_inline, return_many_inline, false, true },
+	{ "mews_lease", true, 1, lease_call, mews_lease, false, false },
+	{ "mews_return", false, 1, return_call, mews_return, false, false },
+	{ "mews_lease_many", true, BULK, lease_many_call, mews_lease_many, false, false },
+	{ "mews_return_many", false, BULK, return_many_call, mews_return_many, false, false },
 };
 
 static void hold(void)
@@ -427,12 +434,59 @@ static bool experiment_left(const struct operation *operation, uintptr_t address
 	return fired;
 }
 
+/* What another CPU stores that shuts this one's cache, or wakes it; see lib/cache.c. */
+static void flip_bounds(void)
+{
+	struct mews_cpu_cache *cache = cache_of((unsigned)unknown.cpu_id);
+	static void **base;
+	static uintptr_t span;
+
+	lab.shut = !lab.shut;
+	if (lab.shut) {
+		base = cache->base;
+		span = cache->span;
+	}
+	__atomic_store_n(&cache->base, lab.shut ? (void **)~(uintptr_t)0 : base, __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->span, lab.shut ? 0 : span, __ATOMIC_RELAXED);
+}
+
+static const struct injection bounds = { "the bounds move", flip_bounds };
+
+/* Nothing moves but what was asked for, and what moves is in one place. */
+static bool experiment_bounds(const struct operation *operation, uintptr_t address)
+{
+	void *blocks[4 * BULK]; /* where a bug is planted, more than asked for */
+	size_t moved;
+	bool fired;
+
+	warm_up();
+	prepare_blocks(operation, blocks);
+	if (lab.begins_shut)
+		flip_bounds();
+	injection_now = &bounds;
+	injection_next = NULL;
+	CHECK(breakpoint_set(address), "breakpoint: %s", strerror(errno));
+	moved = operation->run(lab.pool, blocks);
+	fired = breakpoint_clear();
+	if (lab.shut)
+		flip_bounds();
+	for (size_t i = 0; !operation->leases && i < moved && i < operation->count; i++)
+		ledger_give(lab.ledger, blocks[i]);
+	settle(operation, blocks, moved);
+	check_everything();
+	while (lab.held_count > 0)
+		release();
+	return fired;
+}
+
 static void run_once(void *argument)
 {
 	const struct operation *operation = argument;
 	void *blocks[BULK];
 
 	prepare_blocks(operation, blocks);
+	if (lab.begins_shut)
+		flip_bounds();
 	operation->run(lab.pool, blocks);
 }
 
@@ -456,6 +510,28 @@ static size_t list_boundaries(const struct operation *operation, uintptr_t *addr
 		if (i == 0 || address[i] != address[i - 1])
 			address[kept++] = address[i];
 	return kept;
+}
+
+static void run_bounds(const struct operation *operation, uintptr_t *address)
+{
+	size_t boundaries[2], fired = 0;
+	char name[64];
+
+	unknown.cpu_id = threads_pin(0);
+	lab.rseq = (char *)&unknown - (char *)__builtin_thread_pointer();
+	for (int shut = 0; shut < 2; shut++) {
+		snprintf(name, sizeof(name), "%.24s, %s", operation->name, shut ? "woken" : "shut");
+		check_context(name, 0);
+		lab.begins_shut = shut;
+		boundaries[shut] = list_boundaries(operation, address);
+		for (size_t i = 0; i < boundaries[shut]; i++)
+			fired += experiment_bounds(operation, address[i]);
+	}
+	lab.begins_shut = false;
+	lab.rseq = __rseq_offset;
+	printf("%-20s %3zu boundaries where its cache is shut, %zu where it is woken\n", operation->name,
+	       boundaries[0], boundaries[1]);
+	CHECK(fired == boundaries[0] + boundaries[1], "%zu breakpoints fired", fired);
 }
 
 static void run_pairs(const struct operation *operation, const uintptr_t *address,
@@ -504,6 +580,8 @@ static void run_operation(const struct operation *operation)
 	      boundaries * (INJECTIONS + 1) - fired);
 	CHECK(!operation->again || lab.armed > (boundaries * INJECTIONS + pairs) / 2,
 	      "armed in %zu experiments only", lab.armed);
+	if (operation->anywhere)
+		run_bounds(operation, address);
 }
 
 static void run_all(void *argument)
@@ -519,6 +597,7 @@ static void run_all(void *argument)
 	CHECK(mews_pool_create(&config, &lab.pool) == 0, "pool");
 	lab.ledger = ledger_new(BLOCKS, 64);
 	sem_init(&lab.go, 0, 0);
+	lab.rseq = __rseq_offset;
 	threads_start(&helper, 1, 0, NULL, help);
 	for (size_t i = 0; i < count; i++)
 		run_operation(&operations[i]);
