@@ -115,7 +115,8 @@ static inline __attribute__((always_inline)) void *mews_lease_inline(struct mews
 
 /*
  * As mews_lease, where a thread leases block after block by the same line of code, as who produces for another
- * thread does: it leaves out a store that would repeat what stands there. Behind a return it costs more.
+ * thread does: it leaves out a store that would repeat what stands there, and asks for the first line of a block
+ * to come. Behind a return it costs more.
  */
 static inline __attribute__((always_inline)) void *mews_lease_row_inline(struct mews_pool *pool)
 {

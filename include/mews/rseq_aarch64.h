@@ -69,7 +69,7 @@ mews_seq_lease(struct mews_pool *pool, ptrdiff_t rseq)
 	return block;
 }
 
-/* The same: whether leaving the arming store out, as on x86-64, is worth it here was not measured. */
+/* The same: whether what x86-64 does otherwise in a row is worth it here was not measured. */
 static inline __attribute__((always_inline)) void *
 mews_seq_lease_row(struct mews_pool *pool, ptrdiff_t rseq)
 {
