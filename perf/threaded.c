@@ -318,8 +318,12 @@ static void run_serve(struct perf_run *run, const void *closure)
 		.chunk = chunk_serve, .finish = let_go,
 	};
 
-	if (block_size_up(run, closure) || (beside && block_size_up(run, &perf_bare)))
+	if (block_size_up(run, closure))
 		return;
+	if (beside && block_size_up(run, &perf_bare)) {
+		team.backend->tear_down();
+		return;
+	}
 	perf_counter(run, "round_trip_ns", round_trip_ns());
 	while (perf_next(run)) {
 		if (pinned) {
@@ -337,7 +341,7 @@ static void run_serve(struct perf_run *run, const void *closure)
 static void prepare_tail(struct perf_member *member)
 {
 	hold(member, REPLACE_HELD, 0);
-	member->local.tail = calloc(1, sizeof(*member->local.tail));
+	member->local.tail = perf_lines(sizeof(*member->local.tail));
 }
 
 static uint64_t chunk_tail(struct perf_member *member)
