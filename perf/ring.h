@@ -4,7 +4,7 @@
  * hand-over bench shows is the blocks and not the ring: each side tells the other once in so many blocks,
  * and keeps its copy of what the other told. Called by workload_body.h, backend_home.c and threaded.c.
  * Invariant: pushed by one thread, popped by one thread; what is not told yet is in the ring and nobody's.
- * docs/performance.md, *A store less*, has what other figures than these two make of it.
+ * docs/performance.md, *Producer to consumer*, has what other figures than these two make of it.
  */
 #ifndef PERF_RING_H
 #define PERF_RING_H
@@ -24,6 +24,7 @@
 #ifndef PERF_RING_PAUSES
 #define PERF_RING_PAUSES 16
 #endif
+_Static_assert(PERF_RING_SLOTS % PERF_RING_TOLD == 0, "a full ring is told of, else both sides wait");
 
 struct perf_ring {
 	_Alignas(128) _Atomic uint32_t tail;    /* what the pusher told */

@@ -21,8 +21,7 @@
 #define SERVE_HELD 256
 #define SERVE_REMOTE 20         /* per cent */
 #define CHUNK 512
-#define PASSES 5
-#define TURNS 9
+#define TURNS 7
 
 static const char *block_size_up(struct perf_run *run, const struct perf_backend *backend)
 {
@@ -219,49 +218,55 @@ static void warm_up(struct perf_run *run, const struct perf_team *like)
 	run_once(run, &team, team.threads / 2);
 }
 
-/* ns a block of the ring alone: blocks that nobody leases, of the backend "bare". */
-static double ring_ns(struct perf_run *run, const struct perf_team *like)
+/* ns of one team's operation over blocks of backend. */
+typedef double perf_figure(struct perf_run *run, const struct perf_team *like, const struct perf_backend *backend);
+
+/*
+ * How near the two CPUs are changes by the minute and moves all that is handed over several times over: so the
+ * bare array, which is the limit, is measured right before and right after, and the ratio to it is what lasts.
+ */
+static void in_turns(struct perf_run *run, const struct perf_team *team, perf_figure *figure, const char *name,
+		     const char *limit_name)
+{
+	double limit[TURNS + 1], with[TURNS], ratio[TURNS];
+
+	limit[0] = figure(run, team, &perf_bare);
+	for (int i = 0; i < TURNS; i++) {
+		with[i] = figure(run, team, team->backend);
+		limit[i + 1] = figure(run, team, &perf_bare);
+		ratio[i] = 2 * with[i] / (limit[i] + limit[i + 1]);
+	}
+	perf_counter(run, name, perf_quantile(with, TURNS, 0.5));
+	perf_counter(run, limit_name, perf_quantile(limit, TURNS + 1, 0.5));
+	perf_counter(run, "ratio", perf_quantile(ratio, TURNS, 0.5));
+	perf_seconds(run, perf_quantile(with, TURNS, 0.5) / 1e9);
+}
+
+/* Of "bare" it is the ring alone: blocks that nobody leases. */
+static double pass_ns(struct perf_run *run, const struct perf_team *like, const struct perf_backend *backend)
 {
 	struct perf_team team = *like;
 
-	if (perf_bare.set_up((size_t)perf_argument(run, 0)))
+	if (block_size_up(run, backend))
 		return 0;
-	team.backend = &perf_bare;
+	team.backend = backend;
+	if (backend != &perf_bare)
+		warm_up(run, &team);
 	run_once(run, &team, team.threads / 2);
-	perf_bare.tear_down();
-	return team.operations ? team.wall * 1e9 / (double)team.operations : 0;
+	backend->tear_down();
+	return team.wall * 1e9 / (double)(team.operations ? team.operations : 1);
 }
 
-/*
- * How near the two CPUs are changes by the minute and moves all this several times over, so the
- * ring alone is measured right before and right after, and the ratio to it is what lasts.
- */
 static void run_pass(struct perf_run *run, const void *closure)
 {
-	struct perf_team team = {
+	const struct perf_team team = {
 		.backend = closure, .threads = 2 * (int)perf_argument(run, 1), .cpu = 0,
 		.seconds = SECONDS / 5, .prepare = prepare_pass, .chunk = chunk_pass,
 	};
-	double ring[PASSES + 1], with[PASSES], ratio[PASSES];
 
 	perf_counter(run, "round_trip_ns", round_trip_ns());
-	while (perf_next(run)) {
-		ring[0] = ring_ns(run, &team);
-		for (int i = 0; i < PASSES; i++) {
-			if (block_size_up(run, closure))
-				return;
-			warm_up(run, &team);
-			run_once(run, &team, team.threads / 2);
-			team.backend->tear_down();
-			with[i] = team.wall * 1e9 / (double)(team.operations ? team.operations : 1);
-			ring[i + 1] = ring_ns(run, &team);
-			ratio[i] = 2 * with[i] / (ring[i] + ring[i + 1]);
-		}
-		report(run, &team);
-		perf_counter(run, "wall_ns", perf_quantile(with, PASSES, 0.5));
-		perf_counter(run, "ring_ns", perf_quantile(ring, PASSES + 1, 0.5));
-		perf_counter(run, "ratio", perf_quantile(ratio, PASSES, 0.5));
-	}
+	while (perf_next(run))
+		in_turns(run, &team, pass_ns, "wall_ns", "ring_ns");
 }
 
 static void prepare_serve(struct perf_member *member)
@@ -287,23 +292,6 @@ static double serve_ns(struct perf_run *run, const struct perf_team *like, const
 	return cpu_ns(&team);
 }
 
-/* With the bare array in turns, for the reason that run_pass has: a fifth are hand-overs. */
-static void serve_in_turns(struct perf_run *run, const struct perf_team *team)
-{
-	double bare[TURNS + 1], with[TURNS], ratio[TURNS];
-
-	bare[0] = serve_ns(run, team, &perf_bare);
-	for (int i = 0; i < TURNS; i++) {
-		with[i] = serve_ns(run, team, team->backend);
-		bare[i + 1] = serve_ns(run, team, &perf_bare);
-		ratio[i] = 2 * with[i] / (bare[i] + bare[i + 1]);
-	}
-	perf_counter(run, "cpu_ns", perf_quantile(with, TURNS, 0.5));
-	perf_counter(run, "bare_ns", perf_quantile(bare, TURNS + 1, 0.5));
-	perf_counter(run, "ratio", perf_quantile(ratio, TURNS, 0.5));
-	perf_seconds(run, perf_quantile(with, TURNS, 0.5) / 1e9);
-}
-
 /*
  * Threads that have a CPU each are pinned: else the scheduler puts two of them on one now and then,
  * where a hand-over costs nothing, and the figure says how often it did.
@@ -327,7 +315,7 @@ static void run_serve(struct perf_run *run, const void *closure)
 	perf_counter(run, "round_trip_ns", round_trip_ns());
 	while (perf_next(run)) {
 		if (pinned) {
-			serve_in_turns(run, &team);
+			in_turns(run, &team, serve_ns, "cpu_ns", "bare_ns");
 			continue;
 		}
 		run_once(run, &team, threads);
