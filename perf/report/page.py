@@ -126,7 +126,7 @@ def line_plots(results, group):
 def tail_series(results, bench):
     found = {}
     for counter, _ in QUANTILES:
-        for name, values in series(results, [bench], counter, DRAWN + ["mutex"]).items():
+        for name, values in series(results, [bench], counter, DRAWN + ["dpdk_own_cache"]).items():
             found.setdefault(name, []).extend(values)
     return found
 

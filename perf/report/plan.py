@@ -17,7 +17,7 @@ from rows import DPDKS, FUNCTION, INLINE, LIMITS, ROWS, TOPOLOGIES
 TIMED = ["bare", "mutex", INLINE, FUNCTION, "malloc", "dpdk", "dpdk_stack", "dpdk_own_cache"]
 BACKENDS = {  # of the groups that not all backends run
     "threads": TIMED, "pass": ["home", *(name for name in TIMED if name != "mutex")],
-    "tail": [name for name in TIMED if name not in ("bare", "dpdk_own_cache")],
+    "tail": [name for name in TIMED if name != "mutex"],
     "misses": TIERS, "churn": [INLINE, FUNCTION, "malloc", "dpdk"],
     "growth": [INLINE, FUNCTION, "malloc", "dpdk"], "reads": [FUNCTION, "malloc", "dpdk"],
     "footprint": [FUNCTION, "malloc", "dpdk"],
