@@ -25,7 +25,7 @@ LONGEST = 3.2           # a bar is cut at so many times what mews and the limit 
 COLOURS = {INLINE: "#1d4ed8", FUNCTION: "#60a5fa", "mews_workstation": "#93c5fd",
            "bare": "#0f172a", "mutex": "#94a3b8", "glibc": "#7c8ba1", "jemalloc": "#a855f7",
            "mimalloc": "#db2777", "tcmalloc": "#ea580c", "tbb": "#65a30d", "dpdk": "#0d9488",
-           "dpdk_stack": "#5eead4"}
+           "dpdk_stack": "#5eead4", "dpdk_own_cache": "#134e4a"}
 HALO = patheffects.withStroke(linewidth=2.5, foreground="white")
 PEER, OTHER, LIMIT, BAR = "#f59e0b", "#cbd5e1", "#0f172a", "#15803d"
 
