@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The limit of a hand-over whose blocks come home (layer 6): the consumer puts what it has done with into
- * an array, which the producer takes it from, and tells of it when the ring would. The two know each other, no third
+ * an array, which the producer takes it from, and tells of as many at a time as the ring. The two know each other, no third
  * thread ever comes, no CPU is looked up, nothing is checked and nothing misses: a pool that lets any
  * thread return any block has to do more. Hand-overs only.
  */

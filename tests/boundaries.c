@@ -367,9 +367,27 @@ static void run_before(const struct operation *operation)
 	settle(operation, blocks, operation->run(lab.pool, blocks));
 }
 
+/* What another CPU stores that shuts this one's cache, or wakes it; see lib/cache.c. */
+static void flip_bounds(void)
+{
+	struct mews_cpu_cache *cache = cache_of((unsigned)unknown.cpu_id);
+	static void **base;
+	static uintptr_t span;
+
+	lab.shut = !lab.shut;
+	if (lab.shut) {
+		base = cache->base;
+		span = cache->span;
+	}
+	__atomic_store_n(&cache->base, lab.shut ? (void **)~(uintptr_t)0 : base, __ATOMIC_RELAXED);
+	__atomic_store_n(&cache->span, lab.shut ? 0 : span, __ATOMIC_RELAXED);
+}
+
+static const struct injection bounds = { "the bounds move", flip_bounds };
+
 static bool experiment(const struct operation *operation, uintptr_t address)
 {
-	void *blocks[BULK];
+	void *blocks[4 * BULK]; /* where a bug is planted, more move than were asked for */
 	size_t moved;
 	bool fired;
 
@@ -380,10 +398,14 @@ static bool experiment(const struct operation *operation, uintptr_t address)
 		ledger_give(lab.ledger, blocks[i]);
 	if (operation->again)
 		run_before(operation);
+	if (lab.begins_shut)
+		flip_bounds();
 	CHECK(breakpoint_set(address), "breakpoint: %s", strerror(errno));
 	lab.armed += operation->again && is_armed();
 	moved = operation->run(lab.pool, blocks);
 	fired = breakpoint_clear();
+	if (lab.shut)
+		flip_bounds();
 	for (size_t i = moved; !operation->leases && i < operation->count; i++)
 		ledger_take(lab.ledger, blocks[i]);
 	settle(operation, blocks, moved);
@@ -428,51 +450,6 @@ static bool experiment_left(const struct operation *operation, uintptr_t address
 			ledger_take(lab.ledger, moving[i]);
 			lab.held[lab.held_count++] = moving[i];
 		}
-	check_everything();
-	while (lab.held_count > 0)
-		release();
-	return fired;
-}
-
-/* What another CPU stores that shuts this one's cache, or wakes it; see lib/cache.c. */
-static void flip_bounds(void)
-{
-	struct mews_cpu_cache *cache = cache_of((unsigned)unknown.cpu_id);
-	static void **base;
-	static uintptr_t span;
-
-	lab.shut = !lab.shut;
-	if (lab.shut) {
-		base = cache->base;
-		span = cache->span;
-	}
-	__atomic_store_n(&cache->base, lab.shut ? (void **)~(uintptr_t)0 : base, __ATOMIC_RELAXED);
-	__atomic_store_n(&cache->span, lab.shut ? 0 : span, __ATOMIC_RELAXED);
-}
-
-static const struct injection bounds = { "the bounds move", flip_bounds };
-
-/* Nothing moves but what was asked for, and what moves is in one place. */
-static bool experiment_bounds(const struct operation *operation, uintptr_t address)
-{
-	void *blocks[4 * BULK]; /* where a bug is planted, more than asked for */
-	size_t moved;
-	bool fired;
-
-	warm_up();
-	prepare_blocks(operation, blocks);
-	if (lab.begins_shut)
-		flip_bounds();
-	injection_now = &bounds;
-	injection_next = NULL;
-	CHECK(breakpoint_set(address), "breakpoint: %s", strerror(errno));
-	moved = operation->run(lab.pool, blocks);
-	fired = breakpoint_clear();
-	if (lab.shut)
-		flip_bounds();
-	for (size_t i = 0; !operation->leases && i < moved && i < operation->count; i++)
-		ledger_give(lab.ledger, blocks[i]);
-	settle(operation, blocks, moved);
 	check_everything();
 	while (lab.held_count > 0)
 		release();
@@ -524,8 +501,11 @@ static void run_bounds(const struct operation *operation, uintptr_t *address)
 		check_context(name, 0);
 		lab.begins_shut = shut;
 		boundaries[shut] = list_boundaries(operation, address);
-		for (size_t i = 0; i < boundaries[shut]; i++)
-			fired += experiment_bounds(operation, address[i]);
+		for (size_t i = 0; i < boundaries[shut]; i++) {
+			injection_now = &bounds;
+			injection_next = NULL;
+			fired += experiment(operation, address[i]);
+		}
 	}
 	lab.begins_shut = false;
 	lab.rseq = __rseq_offset;
